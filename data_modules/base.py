@@ -1,0 +1,217 @@
+"""What all data modules share: items that are a pure function of (seed, index), and loaders that keep them so.
+
+An item draws everything it needs from a generator seeded with (seed, index), and the index carries the epoch. So the
+data does not depend on the number of workers, no two epochs are alike, and a run resumed at epoch e goes on with
+the very items that the uninterrupted run would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vst.batch import Clip, ClipBatch
+from vst.errors import UserError
+
+# The same clips validate every run, whatever its seed, so that curves of different runs can be compared.
+VALIDATION_SEED = 20_250_101
+
+
+class ClipSource(Protocol):
+    """Where clips come from."""
+
+    def sample(self, rng: np.random.Generator) -> Clip:
+        """Draw one clip; all randomness comes from `rng`."""
+        ...
+
+    def describe(self) -> str:
+        """One line for the log, for example `5 photographs of scikit-image in synthetic motion`."""
+        ...
+
+
+class StyleSource(Protocol):
+    """Where pictures of the style come from."""
+
+    name: str
+
+    def sample(self, rng: np.random.Generator) -> Tensor:
+        """Draw one crop (3, S, S), RGB in [0, 1]; all randomness comes from `rng`."""
+        ...
+
+    def describe(self) -> str:
+        """One line for the log."""
+        ...
+
+    def reference(self) -> Tensor:
+        """A representative whole picture (3, h, w), RGB in [0, 1], for previews."""
+        ...
+
+
+class ClipDataset(Dataset[tuple[Clip, Tensor]]):
+    """Clips paired with crops of the style; item `index` is a pure function of (`seed`, `index`).
+
+    `length` is the nominal size of one epoch. Indices beyond it are valid: `EpochSampler` uses them.
+    """
+
+    def __init__(self, source: ClipSource, style: StyleSource, seed: int, length: int) -> None:
+        self.source = source
+        self.style = style
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Clip, Tensor]:
+        rng = np.random.default_rng([self.seed, index])
+        return self.source.sample(rng), self.style.sample(rng)
+
+
+class EpochSampler(Sampler[int]):
+    """Yields `epoch * num_samples + i` for i in 0 .. num_samples - 1.
+
+    Lightning calls `set_epoch` with the current epoch before each training epoch, also after a resume.
+    """
+
+    def __init__(self, num_samples: int) -> None:
+        self.num_samples = num_samples
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.epoch * self.num_samples
+        return iter(range(start, start + self.num_samples))
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+
+def collate(items: Sequence[tuple[Clip, Tensor]]) -> ClipBatch:
+    """Stack items of `ClipDataset`. Either every clip of a batch knows its motion or none does."""
+    clips = [clip for clip, _ in items]
+    known = {clip.flow is not None for clip in clips} | {clip.valid is not None for clip in clips}
+    assert len(known) == 1, "clips with and without known motion in one batch"
+    flow = valid = None
+    if known == {True}:
+        flow = torch.stack([clip.flow for clip in clips])
+        valid = torch.stack([clip.valid for clip in clips])
+    return ClipBatch(
+        frames=torch.stack([clip.frames for clip in clips]),
+        style=torch.stack([style for _, style in items]),
+        source=[clip.source for clip in clips],
+        flow=flow,
+        valid=valid,
+    )
+
+
+class ClipDataModule(pl.LightningDataModule):
+    """Base of the data modules: subclasses say where training and validation clips come from.
+
+    Args:
+        style: pictures of the style.
+        clip_length: frames per clip, T.
+        crop: side of the square that the losses see, pixels.
+        margin: pixels around the crop that are computed but kept out of the losses; frames of an item are
+            squares of side `crop + 2 * margin`.
+        batch_size: clips per step.
+        steps_per_epoch: batches per epoch.
+        num_workers: worker processes of the training loader; 0 loads in the main process.
+        seed: seed of the training items.
+        val_clips: number of validation clips, the same in each run.
+
+    Raises:
+        UserError: a number is too small.
+    """
+
+    def __init__(
+        self,
+        style: StyleSource,
+        *,
+        clip_length: int,
+        crop: int,
+        margin: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        num_workers: int,
+        seed: int,
+        val_clips: int = 4,
+    ) -> None:
+        super().__init__()
+        smallest = {"clip_length": 1, "crop": 16, "margin": 0, "batch_size": 1, "steps_per_epoch": 1,
+                    "num_workers": 0, "seed": 0, "val_clips": 1}
+        given = locals()
+        for name, least in smallest.items():
+            if given[name] < least:
+                raise UserError(f"data.{name} is {given[name]}, it has to be at least {least}")
+        self.style = style
+        self.clip_length = clip_length
+        self.crop = crop
+        self.margin = margin
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.num_workers = num_workers
+        self.seed = seed
+        self.val_clips = val_clips
+        self._sources: tuple[ClipSource, ClipSource] | None = None
+
+    @property
+    def size(self) -> int:
+        """Side of the frames of an item, pixels."""
+        return self.crop + 2 * self.margin
+
+    def train_source(self) -> ClipSource:
+        """Build the source of training clips."""
+        raise NotImplementedError
+
+    def val_source(self) -> ClipSource:
+        """Build the source of validation clips, of material that training never sees."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if self._sources is None:
+            self._sources = (self.train_source(), self.val_source())
+
+    def describe(self) -> str:
+        """One line that says where clips and style come from."""
+        self.setup()
+        train, val = self._sources
+        return f"clips: {train.describe()}; validation: {val.describe()}; style: {self.style.describe()}"
+
+    def train_dataloader(self) -> DataLoader[ClipBatch]:
+        samples = self.steps_per_epoch * self.batch_size
+        dataset = ClipDataset(self._sources[0], self.style, self.seed, samples)
+        return self._loader(dataset, self.batch_size, self.num_workers, EpochSampler(samples))
+
+    def val_dataloader(self) -> DataLoader[ClipBatch]:
+        dataset = ClipDataset(self._sources[1], self.style, VALIDATION_SEED, self.val_clips)
+        # Few clips: they are made sooner than a worker process starts.
+        return self._loader(dataset, min(self.batch_size, self.val_clips), 0, None)
+
+    def _loader(
+        self, dataset: ClipDataset, batch_size: int, num_workers: int, sampler: EpochSampler | None
+    ) -> DataLoader[ClipBatch]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            collate_fn=collate,
+            worker_init_fn=_init_worker,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _init_worker(_: int) -> None:
+    """One thread per worker: the workers are the parallelism, and OpenCV's pool does not survive a fork."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

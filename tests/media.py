@@ -1,0 +1,214 @@
+"""Makers of small test videos, with PyAV only. Every frame carries its number, readable after lossy coding.
+
+The number is a Gray code of 11 bits plus a parity bit, drawn as 2 rows of 6 black or white cells over the
+top quarter of the picture; the rest is a periodic texture that moves by `STEP` pixels per frame. The cells
+scale with the picture, so a resized frame still reads; a rotated one reads when its rotation is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+ROWS, COLUMNS = 2, 6
+BITS = ROWS * COLUMNS - 1
+STEP = (1, 2)  # pixels down and to the right per frame
+AUDIO_RATE = 48000
+
+
+def pattern_frames(n: int, width: int = 96, height: int = 64, seed: int = 0, first: int = 0) -> np.ndarray:
+    """Return (n, height, width, 3) uint8 frames numbered first, first + 1, ... (below 2048).
+
+    The texture of one `seed` moves by `STEP` from frame to frame (cyclically); another seed is another scene.
+    """
+    texture = _texture(width, height, seed)
+    return np.stack([_numbered(texture, number) for number in range(first, first + n)])
+
+
+def read_number(frame: np.ndarray, rotation: int = 0) -> int:
+    """Return the number drawn in an (H, W, 3) uint8 frame; ValueError where it cannot be read with certainty.
+
+    `rotation`: degrees counter-clockwise, a multiple of 90, by which it was turned (as np.rot90 does).
+    """
+    grey = np.rot90(frame, -rotation // 90).astype(np.float64).mean(axis=2)
+    bits = []
+    for top, bottom, left, right in _cells(*grey.shape):
+        inset_y, inset_x = (bottom - top) // 4, (right - left) // 4
+        level = grey[top + inset_y : bottom - inset_y, left + inset_x : right - inset_x].mean()
+        if 90 < level < 165:
+            raise ValueError(f"a cell of the frame number is neither black nor white (level {level:.0f})")
+        bits.append(int(level > 128))
+    if sum(bits) % 2:
+        raise ValueError("the parity of the frame number is wrong")
+    number = 0
+    for bit in bits[:BITS]:
+        number = number << 1 | (bit ^ (number & 1))
+    return number
+
+
+def read_numbers(frames: Sequence[np.ndarray], rotation: int = 0) -> list[int]:
+    """Return the number of every frame."""
+    return [read_number(frame, rotation) for frame in frames]
+
+
+def make_video(
+    path: str | Path,
+    frames: np.ndarray | None = None,
+    n: int = 30,
+    width: int = 96,
+    height: int = 64,
+    fps: int | Fraction = 25,
+    codec: str = "libx264",
+    bframes: int = 0,
+    gop: int = 12,
+    open_gop: bool = False,
+    pts: Sequence[int] | None = None,
+    audio: str | None = None,
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
+    faststart: bool = True,
+) -> Path:
+    """Write `frames` (N, H, W, 3) uint8, or `n` pattern frames of width x height, to `path` and return it.
+
+    `pts` in milliseconds makes the frame rate variable. `audio`: None, "aac", "opus" or "multi" (two aac
+    tracks), a sine of the video's length. `rotation`: the display tag, as `frame.rotation` gives it back.
+    `options` go to the encoder. `faststart` puts an mp4's header first, so that a truncated file still opens.
+    """
+    path = Path(path)
+    frames = pattern_frames(n, width, height) if frames is None else frames
+    time_base = Fraction(1, 1000) if pts is not None else 1 / Fraction(fps)
+    stamps = list(range(len(frames))) if pts is None else list(pts)
+    assert len(stamps) == len(frames), "one pts per frame"
+    with av.open(str(path), "w", options=_container_options(path, faststart)) as container:
+        settings = _codec_options(codec, bframes, gop, open_gop) | (options or {})
+        video = container.add_stream(codec, rate=Fraction(fps), options=settings)
+        video.height, video.width = frames.shape[1:3]
+        video.pix_fmt = pix_fmt
+        video.time_base = video.codec_context.time_base = time_base
+        if rotation:
+            video.set_display_rotation(rotation)
+        tracks = [_audio_stream(container, name) for name in _audio_names(audio)]
+        for image, stamp in zip(frames, stamps, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = stamp, time_base
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        seconds = float((stamps[-1] + 1) * time_base)
+        for pitch, track in enumerate(tracks, start=1):
+            _write_sine(container, track, seconds, 440 * pitch)
+    return path
+
+
+def make_edit_list(
+    path: str | Path, n: int = 40, hidden: int = 9, gop: int = 12, bframes: int = 2, **video
+) -> Path:
+    """Write an mp4 that stores `n` pattern frames whose edit list hides the first `hidden` of them.
+
+    The frames that play are numbered hidden, hidden + 1, ..., n - 1: what `ffmpeg -ss ... -c copy` makes of
+    a cut between two key frames. Further arguments go to `make_video`.
+    """
+    path = Path(path)
+    whole = make_video(path.with_name(f"{path.stem}-whole.mp4"), n=n, gop=gop, bframes=bframes, **video)
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), "w", options=_container_options(path, True)) as target,
+    ):
+        video_in = source.streams.video[0]
+        video_out = target.add_stream_from_template(video_in)
+        packets = [packet for packet in source.demux(video_in) if packet.dts is not None]
+        shift = sorted(packet.pts for packet in packets)[hidden]
+        for packet in packets:
+            packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, video_out
+            target.mux(packet)
+    whole.unlink()
+    return path
+
+
+def truncate(path: str | Path, fraction: float) -> Path:
+    """Cut the file at `path` down to its first `fraction` of bytes, in place, and return its path."""
+    path = Path(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * fraction)])
+    return path
+
+
+def decode_sequentially(path: str | Path) -> list[np.ndarray]:
+    """Return every frame (H, W, 3) uint8 in order, as stored: the oracle of frame-exact reading."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(container.streams.video[0])]
+
+
+def _texture(width: int, height: int, seed: int) -> np.ndarray:
+    """A coloured sum of waves, (H, W, 3) in [30, 220]; periodic, so that a cyclic shift has no seam."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    picture = np.zeros((height, width, 3))
+    for _ in range(12):
+        wave_y, wave_x = rng.integers(-5, 6, size=2)
+        phase = 2 * np.pi * (wave_y * y / height + wave_x * x / width)
+        picture += np.sin(phase[..., None] + rng.uniform(0, 2 * np.pi, 3)) * rng.uniform(0.3, 1.0, 3)
+    picture /= np.abs(picture).max()
+    return picture * 70 + rng.uniform(100, 150, 3)
+
+
+def _numbered(texture: np.ndarray, number: int) -> np.ndarray:
+    assert 0 <= number < 1 << BITS, f"a frame number has {BITS} bits"
+    frame = np.roll(texture, (STEP[0] * number, STEP[1] * number), axis=(0, 1)).clip(0, 255).astype(np.uint8)
+    gray = number ^ number >> 1
+    bits = [gray >> shift & 1 for shift in reversed(range(BITS))]
+    bits.append(sum(bits) % 2)
+    for bit, (top, bottom, left, right) in zip(bits, _cells(*frame.shape[:2]), strict=True):
+        frame[top:bottom, left:right] = 235 if bit else 16
+    return frame
+
+
+def _cells(height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Top, bottom, left, right of the cells in reading order."""
+    rows = [round(height / 4 * row / ROWS) for row in range(ROWS + 1)]
+    columns = [round(width * column / COLUMNS) for column in range(COLUMNS + 1)]
+    return [(rows[r], rows[r + 1], columns[c], columns[c + 1]) for r in range(ROWS) for c in range(COLUMNS)]
+
+
+def _container_options(path: Path, faststart: bool) -> dict[str, str]:
+    return {"movflags": "+faststart"} if faststart and path.suffix in {".mp4", ".m4v", ".mov"} else {}
+
+
+def _codec_options(codec: str, bframes: int, gop: int, open_gop: bool) -> dict[str, str]:
+    structure = (
+        f"bframes={bframes}:keyint={gop}:min-keyint={gop}:scenecut=0:open-gop={int(open_gop)}:b-adapt=0"
+    )
+    known = {
+        "libx264": {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": structure},
+        "libx265": {
+            "preset": "ultrafast",
+            "crf": "18",
+            "x265-params": f"{structure}:log-level=error:pools=1",
+        },
+    }
+    return known.get(codec, {"g": str(gop)})
+
+
+def _audio_names(audio: str | None) -> list[str]:
+    return {None: [], "aac": ["aac"], "opus": ["libopus"], "multi": ["aac", "aac"]}[audio]
+
+
+def _audio_stream(container: av.container.OutputContainer, codec: str) -> av.AudioStream:
+    return container.add_stream(codec, rate=AUDIO_RATE, layout="mono")
+
+
+def _write_sine(
+    container: av.container.OutputContainer, stream: av.AudioStream, seconds: float, pitch: int
+) -> None:
+    samples = 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * AUDIO_RATE)) / AUDIO_RATE)
+    size = 960  # a frame length that libopus accepts; aac re-blocks by itself
+    for start in range(0, len(samples), size):
+        block = samples[None, start : start + size].astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, start, Fraction(1, AUDIO_RATE)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))

@@ -1,0 +1,118 @@
+import pytest
+import torch
+
+from vst.networks import ConvGRU, ResidualGenerator, Stateless, Stylizer
+from vst.networks.layers import LatticeLowpass
+
+
+def trained(width=8, recurrent=True):
+    """A stylizer whose weights have left their special starting point, as after training."""
+    torch.manual_seed(0)
+    stylizer = Stylizer(ResidualGenerator(width, 2), ConvGRU(width) if recurrent else Stateless())
+    with torch.no_grad():
+        for parameter in stylizer.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return stylizer.eval()
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_clip_equals_frame_by_frame(recurrent):
+    stylizer, clip = trained(recurrent=recurrent), torch.rand(2, 4, 3, 40, 36)
+    whole, last = stylizer(clip)
+    state, frames = None, []
+    for frame in clip.unbind(1):
+        out, state = stylizer(frame, None, state)
+        frames.append(out)
+    torch.testing.assert_close(whole, torch.stack(frames, 1), atol=1e-5, rtol=0)
+    for a, b in zip(last, state, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_memory_is_in_the_state_and_nowhere_else():
+    stylizer, first, frame = trained(), torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    _, state = stylizer(first)
+    fresh, _ = stylizer(frame)
+    after, _ = stylizer(frame, None, state)
+    again, _ = stylizer(frame)
+    assert (fresh - after).abs().max() > 1e-4, "the state must matter"
+    assert torch.equal(fresh, again), "a call without state must not remember the calls before it"
+    assert not list(stylizer.buffers()) or all("lowpass" in n for n, _ in stylizer.named_buffers())
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (50, 37), (128, 72)])
+@pytest.mark.parametrize("training", [True, False])
+def test_any_size_comes_out_as_it_went_in(size, training):
+    stylizer = trained().train(training)
+    out, _ = stylizer(torch.rand(1, 3, *size))
+    assert out.shape[-2:] == size
+
+
+def test_too_small_frames_are_refused():
+    with pytest.raises(ValueError, match="at least 16x16, got 20x12"):
+        trained()(torch.rand(1, 3, 12, 20))
+
+
+def test_a_fresh_generator_is_the_identity():
+    torch.manual_seed(0)
+    generator, frames = ResidualGenerator(8, 2), torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        generator.head.weight.zero_()
+        out, _ = Stylizer(generator, Stateless())(frames)
+    torch.testing.assert_close(out, frames, atol=1e-6, rtol=0)
+
+
+def test_what_happens_far_away_does_not_matter():
+    """Per-frame statistics would make a change in one corner show in the opposite one: video would pulse."""
+    stylizer, frame = trained(), torch.rand(1, 3, 320, 320)
+    changed = frame.clone()
+    changed[..., :32, :32] = 1.0
+    a, b = stylizer(frame)[0], stylizer(changed)[0]
+    assert (a - b)[..., :32, :32].abs().max() > 1e-2
+    assert torch.equal(a[..., -64:, -64:], b[..., -64:, -64:])
+
+
+def test_eval_clamps_and_training_does_not():
+    stylizer = trained()
+    with torch.no_grad():
+        stylizer.generator.head.bias.fill_(3.0)
+    frames = torch.rand(1, 3, 32, 32)
+    assert stylizer(frames)[0].max() == 1.0
+    assert stylizer.train()(frames)[0].max() > 1.0
+
+
+def test_a_flat_frame_has_no_lattice():
+    """Pixel shuffle alone would paint a fixed 4-pixel screen on it."""
+    out, _ = trained()(torch.full((1, 3, 64, 64), 0.5))
+    interior = out[..., 24:-24, 24:-24]
+    assert interior.std(dim=(-1, -2)).max() < 1e-5
+
+
+def test_lowpass_has_nulls_at_the_lattice_and_keeps_the_mean():
+    x = torch.zeros(1, 1, 64, 64)
+    for period in (2, 4):
+        x[..., ::period] += 1.0
+    out = LatticeLowpass(1)(x)[..., 8:-8, 8:-8]
+    torch.testing.assert_close(out, torch.full_like(out, x[..., 8:-8, 8:-8].mean()), atol=1e-6, rtol=0)
+
+
+def test_style_tensor_is_refused():
+    with pytest.raises(ValueError, match="style must be None"):
+        trained()(torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32))
+
+
+def test_gru_follows_its_equations():
+    """Against the equations of the docstring, written out for one pixel with 1x1 support."""
+    torch.manual_seed(1)
+    gru = ConvGRU(2)
+    with torch.no_grad():
+        for p in gru.parameters():
+            p.normal_()
+    features, h = torch.randn(1, 2, 1, 1), torch.randn(1, 1, 1, 1)
+    out, (state,) = gru(features, (h,))
+    x, w, c = features[0, 1, 0, 0], gru.gates.weight[:, :, 1, 1], gru.candidate.weight[:, :, 1, 1]
+    z = torch.sigmoid(w[0, 0] * x + w[0, 1] * h.item() + gru.gates.bias[0])
+    r = torch.sigmoid(w[1, 0] * x + w[1, 1] * h.item() + gru.gates.bias[1])
+    candidate = x + c[0, 0] * x + c[0, 1] * r * h.item() + gru.candidate.bias[0]
+    expected = (1 - z) * h.item() + z * candidate
+    torch.testing.assert_close(state.item(), expected.item(), atol=1e-5, rtol=0)
+    assert out[0, 0] == features[0, 0] and out[0, 1] == state[0, 0]

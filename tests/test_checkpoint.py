@@ -1,0 +1,91 @@
+import os
+
+import pytest
+import torch
+
+from vst.checkpoint import load_stylizer, save_stylizer, stylizer_content
+from vst.errors import UserError
+from vst.networks import build_stylizer
+
+MODEL = {
+    "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
+    "temporal": {"_target_": "vst.networks.ConvGRU", "channels": 8},
+    "discriminator": {"_target_": "vst.networks.PatchDiscriminator", "width": 8, "num_layers": 2},
+}
+
+
+def content():
+    torch.manual_seed(0)
+    return stylizer_content(build_stylizer(MODEL), MODEL, style="test")
+
+
+def test_a_stylizer_comes_back_as_it_was(tmp_path):
+    save_stylizer(tmp_path / "s.pt", content())
+    torch.manual_seed(0)
+    original, frames = build_stylizer(MODEL).eval(), torch.rand(1, 2, 3, 32, 32)
+    loaded = load_stylizer(tmp_path / "s.pt")
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    assert torch.equal(loaded(frames)[0], original(frames)[0])
+
+
+def test_the_discriminator_does_not_travel(tmp_path):
+    assert content()["model"].keys() == {"generator", "temporal"}
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("echo executed > executed",)
+
+
+def test_code_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"stylizer": {**content(), "style": Payload()}}, tmp_path / "bad.pt")
+    with pytest.raises(UserError, match="holds code"):
+        load_stylizer(tmp_path / "bad.pt")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "checkpoint format 99, this vst reads 1"),
+        ({"model": {**MODEL, "generator": {"_target_": "torch.nn.Linear"}}}, r"only networks of vst\.networks"),
+        ({"model": {**MODEL, "generator": {**MODEL["generator"], "width": 16}}}, "do not fit"),
+        ({"model": "text"}, "missing"),
+        ({"weights": [1, 2]}, "do not fit"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, change, message):
+    save_stylizer(tmp_path / "s.pt", {**content(), **change})
+    with pytest.raises(UserError, match=message) as caught:
+        load_stylizer(tmp_path / "s.pt")
+    assert "\n" not in str(caught.value)
+
+
+def test_other_files_are_refused_in_one_line(tmp_path):
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for name, message in {
+        "text.pt": "not a readable checkpoint",
+        "empty.pt": "not a readable checkpoint",
+        "other.ckpt": "another kind",
+        "missing.pt": "not found",
+        "": "a folder",
+    }.items():
+        with pytest.raises(UserError, match=message) as caught:
+            load_stylizer(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    save_stylizer(tmp_path / "s.pt", content())
+    before = (tmp_path / "s.pt").read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        save_stylizer(tmp_path / "s.pt", content())
+    assert (tmp_path / "s.pt").read_bytes() == before

@@ -1,0 +1,6 @@
+"""Train a style: python train.py model=convgru style=wikiart"""
+
+from vst.cli import train
+
+if __name__ == "__main__":
+    train()

@@ -1,0 +1,53 @@
+"""What every data module yields: clips, their motion where it is known, and pictures of the style.
+
+Convention of flow: channel 0 is x to the right, channel 1 is y down, in pixels of the tensor it is stored with.
+`flow[..., t, :, :, :]` lies on the pixel grid of frame t+1 and points to where each pixel was in frame t, so that
+`vst.flow.warp(frames[:, t], flow[:, t])` reproduces `frames[:, t + 1]` wherever `valid[:, t]` is 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Clip:
+    """One clip. `frames` (T, 3, H, W) RGB in [0, 1]; `flow` (T-1, 2, H, W); `valid` (T-1, 1, H, W) of 0 and 1."""
+
+    frames: Tensor
+    source: str
+    flow: Tensor | None = None
+    valid: Tensor | None = None
+
+
+@dataclass
+class ClipBatch:
+    """A batch of clips with crops of the style.
+
+    `frames` (B, T, 3, H, W) and `style` (B, 3, h, w) are RGB in [0, 1]; `flow` (B, T-1, 2, H, W) in pixels and
+    `valid` (B, T-1, 1, H, W) of 0 and 1 are None where the motion is not known; `source` names each item's origin.
+    """
+
+    frames: Tensor
+    style: Tensor
+    source: list[str]
+    flow: Tensor | None = None
+    valid: Tensor | None = None
+
+    def pin_memory(self) -> ClipBatch:
+        """Called by the DataLoader, which does not look into dataclasses by itself."""
+        return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
+
+    def interior(self, margin: int) -> ClipBatch:
+        """Cut `margin` pixels off each side of frames, flow and valid (flow vectors keep their meaning)."""
+        if margin == 0:
+            return self
+        cut = {name: value[..., margin:-margin, margin:-margin] for name, value in self._tensors() if name != "style"}
+        return replace(self, **cut)
+
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return [(name, value) for name, value in named if isinstance(value, torch.Tensor)]

@@ -1,0 +1,66 @@
+"""Stylizer checkpoints: plain weights and a plain config, never code.
+
+A file is what `torch.save` makes of {"stylizer": {"format", "model", "weights", "style"}}. A Lightning checkpoint of a
+run holds the same entry beside the state of training, so both can be given wherever a checkpoint is asked for.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vst.errors import UserError
+from vst.networks import Stylizer, build_stylizer
+
+FORMAT = 1
+
+
+def stylizer_content(stylizer: Stylizer, model_config: dict[str, Any], style: str) -> dict[str, Any]:
+    """The entry "stylizer" of a checkpoint: weights on the CPU and what `build_stylizer` needs to hold them."""
+    weights = {name: value.detach().cpu().clone() for name, value in stylizer.state_dict().items()}
+    model = {part: model_config[part] for part in ("generator", "temporal")}
+    return {"format": FORMAT, "model": model, "weights": weights, "style": style}
+
+
+def save_stylizer(path: Path | str, content: dict[str, Any]) -> None:
+    """Write a stylizer checkpoint, whole or not at all."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    torch.save({"stylizer": content}, part)
+    os.replace(part, path)
+
+
+def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Stylizer:
+    """Load a stylizer in eval mode from a stylizer checkpoint or a Lightning checkpoint.
+
+    Nothing in the file is executed: it is read with `weights_only=True` and only classes of `vst.networks` are built.
+
+    Raises:
+        UserError: the file is missing, is no checkpoint, holds code, is of another kind or of a newer format, or its
+            weights do not fit its model.
+    """
+    content = _read(Path(path)).get("stylizer")
+    if not isinstance(content, dict) or not {"format", "model", "weights"} <= content.keys():
+        raise UserError(f"{path}: a checkpoint, but of another kind: it has no vst stylizer; give a run's stylizer.pt")
+    if content["format"] != FORMAT:
+        raise UserError(f"{path}: checkpoint format {content['format']}, this vst reads {FORMAT}; update vst")
+    stylizer = build_stylizer(content["model"])
+    try:
+        stylizer.load_state_dict(content["weights"])
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: its weights do not fit its model ({str(error).splitlines()[0]})") from error
+    return stylizer.eval().requires_grad_(False).to(device)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "not found"
+        raise UserError(f"checkpoint '{path}': {what}; give the stylizer.pt that train.py wrote into its run folder")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        refused = "Unsupported" in str(error) or "weights_only" in str(error).lower()
+        why = "it holds code or foreign objects, which are never loaded" if refused else "not a readable checkpoint"
+        raise UserError(f"checkpoint '{path}': {why}; give the stylizer.pt of a run") from error
+    return checkpoint if isinstance(checkpoint, dict) else {}

@@ -1,0 +1,166 @@
+"""The commands: `vst train`, `vst stylize`, also as train.py and stylize.py. With vst/config.py the only module that
+knows Hydra; each command builds objects from its configuration in a fixed order and calls the library.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from vst.checkpoint import load_stylizer
+from vst.config import StylizeConfig, TrainConfig, command, plain
+from vst.errors import UserError, suggest
+from vst.networks import build_stylizer
+from vst.stream import stylize_video
+from vst.task import StyleTransferTask
+
+log = logging.getLogger("vst")
+
+
+@command("train", TrainConfig)
+def train(cfg: DictConfig) -> float | None:
+    """Train, and return the metric that a sweep minimises."""
+    metrics, _ = run_training(cfg)
+    return metrics.get(cfg.optimized_metric)
+
+
+def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
+    """Build everything from the configuration, train, and return (metrics, objects)."""
+    output = _output_dir(cfg)
+    resume = _resume_path(cfg.resume)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    style = instantiate(cfg.style)
+    log.info("style     %s", style.describe())
+    data = instantiate(cfg.data, style=style)
+    log.info("data      %s", data.describe())
+    task = build_task(cfg, style_name=style.name)
+    log.info("model     %s", describe_model(task))
+    callbacks = list(instantiate(cfg.callbacks).values())
+    loggers = list(instantiate(cfg.logger).values())
+    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
+    log.info("device    %s, precision %s", describe_device(trainer), trainer.precision)
+    log.info("output    %s", output)
+    config = plain(cfg)
+    OmegaConf.save(OmegaConf.create(config), output / "config.yaml")
+    for logger in loggers:
+        logger.log_hyperparams({**config, "origin": {"style": style.describe(), "data": data.describe()}})
+    failed = True
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+        failed = False
+    finally:
+        for logger in loggers:
+            logger.finalize("failed" if failed else "success")
+        _finish_wandb(failed)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return metrics, {"task": task, "data": data, "trainer": trainer, "style": style}
+
+
+def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
+    model = plain(cfg.model)
+    return StyleTransferTask(
+        build_stylizer(model),
+        instantiate(cfg.model.discriminator),
+        instantiate(cfg.loss),
+        {player: instantiate(cfg.optimizer[player]) for player in ("generator", "discriminator")},
+        instantiate(cfg.scheduler),
+        model_config=model,
+        style_name=style_name,
+        ema_decay=cfg.ema_decay,
+        clip_norm=cfg.clip_norm,
+        margin=cfg.margin,
+        seed=cfg.seed,
+    )
+
+
+@command("stylize", StylizeConfig)
+def stylize(cfg: DictConfig) -> None:
+    """Stylise a video file."""
+    stylizer = load_stylizer(cfg.checkpoint, _device(cfg.device))
+    report = stylize_video(
+        stylizer,
+        cfg.input,
+        cfg.output,
+        device=_device(cfg.device),
+        codec=cfg.codec,
+        crf=cfg.crf,
+        preset=cfg.preset,
+        overwrite=cfg.overwrite,
+    )
+    print(report)
+
+
+COMMANDS = {"train": train, "stylize": stylize}
+
+
+def main() -> None:
+    """The console command: `vst train model=convgru style=wikiart`."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
+        print(f"usage: vst {{{','.join(COMMANDS)}}} [key=value ...]   (vst train --help lists the keys)")
+        return
+    if name not in COMMANDS:
+        sys.exit(f"error: vst {name}: no such command{suggest(name, COMMANDS)}; commands: {', '.join(COMMANDS)}")
+    COMMANDS[name](sys.argv[2:])
+
+
+def describe_model(task: StyleTransferTask) -> str:
+    def parameters(module: torch.nn.Module | None) -> int:
+        return sum(p.numel() for p in module.parameters()) if module is not None else 0
+
+    parts = [task.stylizer.generator, task.stylizer.temporal, task.discriminator]
+    names = ", ".join(f"{type(part).__name__} {parameters(part):,}" for part in parts if part is not None)
+    return f"{names} parameters"
+
+
+def describe_device(trainer: pl.Trainer) -> str:
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _output_dir(cfg: DictConfig) -> Path:
+    """The run folder that Hydra made (a sweep gives each job its own), written back so that the groups see it."""
+    if HydraConfig.initialized():
+        cfg.output_dir = os.path.relpath(HydraConfig.get().runtime.output_dir)
+    output = Path(cfg.output_dir)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output_dir={output}: cannot be written ({error.strerror}); give another folder") from error
+    return output
+
+
+def _resume_path(resume: str | None) -> str | None:
+    if resume is not None and not Path(resume).is_file():
+        raise UserError(f"resume={resume}: not found; give the checkpoints/last.ckpt of a run")
+    return resume
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"device={name}: not available here ({str(error).splitlines()[0]}); try device=auto") from error
+    return device
+
+
+def _finish_wandb(failed: bool) -> None:
+    """Close the W&B run of this job, so that the next job of a sweep starts its own."""
+    if "wandb" in sys.modules:
+        import wandb
+
+        wandb.finish(exit_code=1 if failed else 0, quiet=True)

@@ -1,0 +1,48 @@
+"""Generators: an encoder from a frame to features and a decoder from features (and the frame) to a picture.
+
+The temporal module of `vst.networks.temporal` stands between the two, so any generator goes with any memory.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vst.networks.layers import LatticeLowpass, ResidualBlock
+
+
+class ResidualGenerator(nn.Module):
+    """Small residual generator that works at a quarter of the resolution, without normalisation.
+
+    The picture is split into a smooth part and detail, x = low(x) + (x - low(x)). The network repaints the smooth part
+    freely and lets the detail through by a gate in (0, 2) for each place: output = low(x + r) + gate * (x - low(x)).
+    With r = 0 and gate = 1, as initialised, the output is the input. A gate below 1 removes the photograph's grain and
+    its noise, which a plain identity skip would hand through.
+
+    Args:
+        width: channels of the features.
+        num_blocks: residual blocks; their dilations run 1, 2, 4, 1, 2, 4, ...
+    """
+
+    stride = 4
+
+    def __init__(self, width: int, num_blocks: int) -> None:
+        super().__init__()
+        self.width = width
+        self.stem = nn.Conv2d(3 * self.stride**2, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3)) for i in range(num_blocks)))
+        self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
+        self.lowpass = LatticeLowpass(3)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)
+            self.head.bias.zero_()
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4 -> features (N, width, H/4, W/4)."""
+        return self.blocks(F.relu(self.stem(F.pixel_unshuffle(frames - 0.5, self.stride))))
+
+    def decode(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Features (N, width, H/4, W/4) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""
+        residual, gate = self.head(features).split([3 * self.stride**2, 1], dim=1)
+        gate = F.interpolate(2 * torch.sigmoid(gate), scale_factor=self.stride, mode="bilinear", align_corners=False)
+        repainted = self.lowpass(frames + F.pixel_shuffle(residual, self.stride))
+        return repainted + gate * (frames - self.lowpass(frames))

@@ -1,0 +1,59 @@
+"""The stylizer: generator and temporal module behind one call that takes a frame or a clip."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vst.networks.temporal import State
+
+PADDING = 24  # pixels of reflected border in eval mode; training crops bring their own margin
+
+
+class Stylizer(nn.Module):
+    """A generator with memory. `forward(frames, style=None, state=None) -> (frames, state)`.
+
+    `frames` is one frame (B, 3, H, W) or a clip (B, T, 3, H, W), float RGB in [0, 1], H and W >= 16; the result has the
+    same shape. `state` is a tuple of tensors: pass back what the last call returned, or None at the first frame and
+    after a cut. A clip in one call equals its frames one by one. In eval mode the frame is padded by reflection (zero
+    padding shows at the borders) and the result is clamped to [0, 1]; nothing depends on statistics of the frame.
+
+    `style` is part of the common interface; this stylizer has its style in its weights and accepts only None.
+    """
+
+    def __init__(self, generator: nn.Module, temporal: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+        self.temporal = temporal
+
+    def forward(self, frames: Tensor, style: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
+        if style is not None:
+            raise ValueError("this stylizer has its style in its weights: style must be None")
+        if frames.ndim == 4:
+            out, state = self.forward(frames[:, None], None, state)
+            return out[:, 0], state
+        batch, length, _, height, width = frames.shape
+        if height < 16 or width < 16:
+            raise ValueError(f"frames must be at least 16x16, got {width}x{height}")
+        x, (left, top) = self._pad(frames.flatten(0, 1))
+        features, state = self.remember(self.generator.encode(x).unflatten(0, (batch, length)), state)
+        out = self.generator.decode(features.flatten(0, 1), x)[..., top : top + height, left : left + width]
+        if not self.training:
+            out = out.clamp(0, 1)
+        return out.unflatten(0, (batch, length)), state
+
+    def remember(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Run the temporal module over features (B, T, C, h, w); the only loop over time."""
+        steps = []
+        for step in features.unbind(1):
+            step, state = self.temporal(step, state)
+            steps.append(step)
+        return torch.stack(steps, 1), state
+
+    def _pad(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Pad to multiples of the stride, in eval mode by PADDING on each side as well. Returns (padded, (left, top))."""
+        before = 0 if self.training else PADDING
+        after = [before + (-size - 2 * before) % self.generator.stride for size in x.shape[-2:]]
+        pad = (before, after[1], before, after[0])
+        if max(pad) < min(x.shape[-2:]):
+            return F.pad(x, pad, mode="reflect"), (before, before)
+        return F.pad(x, pad, mode="replicate"), (before, before)  # reflection needs more pixels than it pads

@@ -1,0 +1,195 @@
+"""The keys that each command's configuration has, and the rules on what they mean together.
+
+Plain Python: `vst.config` holds a composed configuration against this. A rule takes the resolved configuration as plain
+dicts and returns one line or None; add it to `RULES`. Keys may be absent or of a wrong type there, which is reported
+on its own, so a rule reads them with `_at` and `_number`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
+
+from vst.errors import suggest
+
+
+class Part:
+    """Annotation of a key whose value is a `_target_` node."""
+
+
+@dataclass
+class ModelConfig:
+    """`conf/model`."""
+
+    generator: Part
+    temporal: Part
+    discriminator: Part
+
+
+@dataclass
+class OptimizerConfig:
+    """`conf/optimizer`: partials, which the task completes with the parameters."""
+
+    generator: Part
+    discriminator: Part
+
+
+@dataclass
+class TrainConfig:
+    """`conf/train.yaml`."""
+
+    model: ModelConfig
+    loss: Part
+    data: Part
+    style: Part
+    optimizer: OptimizerConfig
+    scheduler: Part
+    trainer: Part
+    logger: dict[str, Part]
+    callbacks: dict[str, Part]
+    seed: int
+    resume: str | None
+    output_dir: str
+    ema_decay: float
+    clip_norm: float
+    clip_length: int
+    margin: int
+    optimized_metric: str
+
+
+@dataclass
+class StylizeConfig:
+    """`conf/stylize.yaml`."""
+
+    checkpoint: str
+    input: str
+    output: str
+    overwrite: bool
+    device: str
+    codec: Literal["libx264", "libx265"]
+    crf: int
+    preset: Literal[
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+    ]
+
+
+PASSED_IN_CODE = {"data": {"style"}}
+"""Arguments that the commands add themselves when they build the node of that path."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**32 - 1),
+    "ema_decay": (0, 1),
+    "clip_norm": (0, inf),
+    "clip_length": (1, inf),
+    "margin": (0, inf),
+    "data.crop": (16, inf),
+    "data.batch_size": (1, inf),
+    "data.steps_per_epoch": (1, inf),
+    "data.num_workers": (0, inf),
+    "crf": (0, 51),
+}
+
+
+def needs_clips(cfg: dict) -> str | None:
+    """Recurrence and temporal terms learn nothing from single frames."""
+    length = _number(cfg, "data.clip_length")
+    if length is None or length > 1:
+        return None
+    temporal = _at(cfg, "model.temporal")
+    if _present(temporal) and _class_name(temporal) != "Stateless":
+        return f"clip_length={length}: a recurrent model needs at least 2 frames; or choose model/temporal=none"
+    terms = _terms(cfg, "WarpConsistency")
+    if terms:
+        return f"clip_length={length}: loss.terms.{terms[0]} needs at least 2 frames; or drop ~loss.terms.{terms[0]}"
+    return None
+
+
+def game_is_complete(cfg: dict) -> str | None:
+    """An adversarial term and a discriminator come together."""
+    terms, discriminator = _terms(cfg, "Adversarial"), _at(cfg, "model.discriminator")
+    if terms and not _present(discriminator) and discriminator is not None:
+        return f"loss.terms.{terms[0]} needs a discriminator: choose one with model/discriminator=patch, or drop " \
+            f"the term with ~loss.terms.{terms[0]}"
+    if _present(discriminator) and isinstance(_at(cfg, "loss.terms"), dict) and not terms:
+        return "model.discriminator has no adversarial loss term to play for: choose model/discriminator=none, or " \
+            "keep loss.terms.adversarial"
+    return None
+
+
+def terms_have_targets(cfg: dict) -> str | None:
+    """A mistyped name of a term makes a term that is nothing."""
+    terms = _at(cfg, "loss.terms")
+    for name, node in terms.items() if isinstance(terms, dict) else ():
+        if node is None:
+            return f"loss.terms.{name}: null is not a term; drop it with ~loss.terms.{name}"
+        if isinstance(node, dict) and "_target_" not in node:
+            known = ", ".join(sorted(terms.keys() - {name}))
+            return f"loss.terms.{name}: no _target_; is the name right{suggest(name, terms.keys() - {name})}? " \
+                f"(terms: {known})"
+    return None
+
+
+def memory_fits(cfg: dict) -> str | None:
+    """The temporal module works on the generator's features, and ConvGRU on half of them."""
+    channels, width = _number(cfg, "model.temporal.channels"), _number(cfg, "model.generator.width")
+    if channels is None or width is None:
+        return None
+    if channels != width:
+        return f"model.temporal.channels: {channels} differs from model.generator.width, which is {width}"
+    return f"model.generator.width: {width} is odd; the recurrent model needs an even width" if width % 2 else None
+
+
+def manual_optimisation(cfg: dict) -> str | None:
+    """Lightning refuses these late, or does the wrong thing, when a task steps its own optimizers."""
+    if _at(cfg, "trainer.precision") in ("16-mixed", 16, "16"):
+        return "trainer.precision: 16-mixed would clip scaled gradients; use bf16-mixed or 32-true"
+    if _at(cfg, "trainer.gradient_clip_val") is not None:
+        return "trainer.gradient_clip_val does not work with two optimizers; use clip_norm"
+    if _at(cfg, "trainer.accumulate_grad_batches") not in (None, 1):
+        return "trainer.accumulate_grad_batches does not work with two optimizers; use data.batch_size"
+    return None
+
+
+RULES: list[Callable[[dict], str | None]] = [
+    needs_clips,
+    game_is_complete,
+    terms_have_targets,
+    memory_fits,
+    manual_optimisation,
+]
+
+
+def _at(cfg: Any, path: str) -> Any:
+    for key in path.split("."):
+        cfg = cfg.get(key) if isinstance(cfg, dict) else None
+    return cfg
+
+
+def _number(cfg: dict, path: str) -> float | None:
+    value = _at(cfg, path)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _present(node: Any) -> bool:
+    return isinstance(node, dict) and node.get("_target_", "types.NoneType") != "types.NoneType"
+
+
+def _class_name(node: dict) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
+
+
+def _terms(cfg: dict, class_name: str) -> list[str]:
+    terms = _at(cfg, "loss.terms")
+    items = terms.items() if isinstance(terms, dict) else ()
+    return [name for name, node in items if _present(node) and _class_name(node) == class_name]
+
+
+def broken_rules(cfg: dict) -> Iterator[str]:
+    """One line for each number out of its range and each broken rule."""
+    for path, (low, high) in RANGES.items():
+        value = _number(cfg, path)
+        if value is not None and not low <= value <= high:
+            yield f"{path}: {value} is not {low} or more" + ("" if high == inf else f" and {high} or less")
+    yield from (line for rule in RULES if (line := rule(cfg)))

@@ -1,0 +1,196 @@
+"""Whether a tree of plain dicts and lists fits a dataclass of keys and the signatures of its `_target_`s.
+
+Targets are imported, never called. Every check yields one line for each mistake: where, what was given, what is
+allowed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from importlib import import_module
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vst.errors import suggest
+from vst.schema import Part
+
+
+class _Unknown:
+    """Stands for a value that could not be resolved and has been reported."""
+
+
+UNKNOWN = _Unknown()
+NODE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+
+
+def check_fields(tree: dict, schema: type, path: str = "") -> Iterator[str]:
+    """Keys and types of `tree` against the fields of the dataclass `schema`, whose fields may be dataclasses too."""
+    hints = get_type_hints(schema)
+    for key, value in tree.items():
+        where = f"{path}{key}"
+        if key not in hints:
+            yield no_such_key(where, hints)
+        elif is_dataclass(hints[key]) and isinstance(value, dict):
+            yield from check_fields(value, hints[key], f"{where}.")
+        elif get_origin(hints[key]) is dict and isinstance(value, dict):
+            for name, node in value.items():
+                if node is None:
+                    yield f"{where}.{name}: null is not a part; drop it with ~{where}.{name}"
+                else:
+                    yield from _check_part(node, f"{where}.{name}")
+        elif hints[key] is Part or is_dataclass(hints[key]):
+            yield from _check_part(value, where)
+        elif not _accepts(hints[key], value):
+            yield _wrong_type(where, value, hints[key])
+    yield from (f"{path}{key}: missing" for key in hints if key not in tree)
+
+
+def _check_part(node: Any, where: str) -> Iterator[str]:
+    if isinstance(node, dict) and "_target_" not in node:
+        yield f"{where}: no _target_; is the name right? (given: {_listed(node)})"
+    elif not isinstance(node, dict) and node is not UNKNOWN:
+        yield f"{where}: {_shown(node)} is not a part; choose one with {where.replace('.', '/')}=<name>"
+
+
+def check_targets(tree: Any, passed_in_code: Mapping[str, set[str]], path: str = "") -> Iterator[str]:
+    """Every `_target_` node of `tree`: importable, arguments known, present and of a fitting type.
+
+    `passed_in_code`: path of a node -> arguments that need not stand in it. `_partial_` nodes need none.
+    """
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    if isinstance(tree, dict) and isinstance(tree.get("_target_"), str):
+        yield from _check_call(tree, path, passed_in_code.get(path, set()))
+    for key, child in children:
+        yield from check_targets(child, passed_in_code, f"{path}.{key}" if path else str(key))
+
+
+def argument_names(target: Any) -> list[str]:
+    """Names of the arguments of a dotted name; none where there is no such object or it takes any."""
+    try:
+        parameters = inspect.signature(_locate(str(target))).parameters.values()
+    except (LookupError, TypeError, ValueError):
+        return []
+    return [] if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
+
+
+def _check_call(node: dict, path: str, passed_in_code: set[str]) -> Iterator[str]:
+    target = node["_target_"]
+    try:
+        function = _locate(target)
+    except LookupError as error:
+        yield f"{path}._target_: {error.args[0]}"
+        return
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return  # builtins without a signature
+    kinds = inspect.Parameter
+    named = {n: p for n, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
+    takes_anything = any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
+    hints = _hints(function)
+    for name, value in node.items():
+        if name in NODE_KEYS:
+            continue
+        if name not in named:
+            if not takes_anything:
+                hint = suggest(name, named)
+                yield f"{path}.{name}: {target} has no argument '{name}'{hint}; it takes {_listed(named)}"
+        elif value is not named[name].default and not _accepts(hints.get(name, Any), value):
+            yield _wrong_type(f"{path}.{name}", value, hints[name])
+    if not node.get("_partial_") and "_args_" not in node:
+        given = node.keys() | passed_in_code
+        for name, parameter in named.items():
+            if parameter.default is kinds.empty and name not in given:
+                yield f"{path}.{name}: missing; {target} needs it"
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    except Exception:  # a name that is only imported for type checkers; then its types are not checked
+        return {}
+
+
+def _locate(target: str) -> Any:
+    """The object of a dotted name. Raises LookupError(one line)."""
+    names = target.split(".")
+    if len(names) < 2 or not all(names):
+        raise LookupError(f"{_shown(target)} is not a dotted name such as package.module.Class")
+    found, depth = None, 0
+    for depth in range(1, len(names)):
+        try:
+            found = import_module(".".join(names[:depth]))
+        except Exception as error:  # importing runs foreign code: whatever it raises is the reason
+            if isinstance(error, ModuleNotFoundError) and error.name == ".".join(names[:depth]) and found:
+                depth -= 1
+                break  # not a module: an attribute of the last one
+            raise LookupError(f"cannot import '{'.'.join(names[:depth])}': {one_line(error)}") from error
+    for name in names[depth:]:
+        if not hasattr(found, name):
+            public = [n for n in vars(found) if not n.startswith("_")]
+            where = getattr(found, "__name__", target)
+            raise LookupError(f"'{where}' has no '{name}'{suggest(name, public)} (given: {target})")
+        found = getattr(found, name)
+    return found
+
+
+def _accepts(hint: Any, value: Any) -> bool:
+    """Whether a value out of YAML can be meant for an argument annotated `hint`; in doubt, yes."""
+    origin, args = get_origin(hint), get_args(hint)
+    if value is UNKNOWN or hint is Any or (isinstance(value, dict) and "_target_" in value):
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_accepts(arg, value) for arg in args)
+    if origin is Literal:
+        return any(value == arg and type(value) is type(arg) for arg in args)
+    if hint in (None, type(None)):
+        return value is None
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint in (int, float):
+        return isinstance(value, hint | int) and not isinstance(value, bool)
+    if origin in (list, tuple, Sequence) or hint in (list, tuple):
+        return isinstance(value, list)
+    if origin in (dict, Mapping) or hint is dict:
+        return isinstance(value, dict)
+    # Only a node makes a tensor; other classes may well be made from text or a number (a path, a dtype).
+    return getattr(hint, "__name__", "") != "Tensor"
+
+
+def _kind(hint: Any) -> str:
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    if hint in names:
+        return names[hint]
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_kind(arg) for arg in get_args(hint)))
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(str(arg) for arg in get_args(hint))
+    base = get_origin(hint) or hint
+    return {list: "a list", tuple: "a list", Sequence: "a list", dict: "a mapping"}.get(base) or f"a {base.__name__}"
+
+
+def _wrong_type(where: str, value: Any, hint: Any) -> str:
+    return f"{where}: {_shown(value)} is not {_kind(hint)}"
+
+
+def no_such_key(where: str, keys: Iterable[str]) -> str:
+    """The line for the unknown last name of the dotted path `where`."""
+    return f"{where}: no such key{suggest(where.rpartition('.')[2], keys)}; allowed: {_listed(keys)}"
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = sorted(map(str, names))
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's text, with its cause, in one line."""
+    causes = [error, *([error.__cause__] if error.__cause__ else [])]
+    return " ".join(" ".join(str(e) for e in causes).split()) or type(error).__name__

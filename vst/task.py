@@ -1,0 +1,185 @@
+"""The training task: two optimizers take turns. No architecture and no formula lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.profiler import record_function
+
+from vst.batch import ClipBatch
+from vst.checkpoint import stylizer_content
+from vst.losses import Adversarial, LossSet, Outputs
+from vst.networks import Stylizer
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class StyleTransferTask(pl.LightningModule):
+    """Alternates, for every batch: train D with G frozen, then train G with D frozen; then average G's weights.
+
+    One forward pass of G over the clip serves both. The generator's loss is a LossSet; with no discriminator (and no
+    adversarial term) the first half is skipped. Every draw of random numbers in a step depends only on the seed and the
+    number of the batch, so a resumed run repeats an uninterrupted one bit for bit.
+
+    Args:
+        stylizer: the generator with its temporal module.
+        discriminator: or None.
+        losses: the generator's terms; the Adversarial among them also has the discriminator's loss.
+        optimizers: {"generator": params -> optimizer, "discriminator": params -> optimizer}.
+        schedule: progress of the run in [0, 1] -> factor on both learning rates.
+        model_config: plain dictionary that `vst.networks.build_stylizer` rebuilds the stylizer from; the only thing
+            beside weights that a checkpoint holds of it.
+        style_name: written into the checkpoint.
+        ema_decay: decay of the exponential moving average of the generator, per batch.
+        clip_norm: largest norm of the generator's and of the discriminator's gradient.
+        margin: pixels cut off each side of clip and result before any loss looks.
+        seed: of the random draws in the steps.
+    """
+
+    def __init__(
+        self,
+        stylizer: Stylizer,
+        discriminator: nn.Module | None,
+        losses: LossSet,
+        optimizers: dict[str, OptimizerFactory],
+        schedule: Callable[[float], float],
+        *,
+        model_config: dict[str, Any],
+        style_name: str,
+        ema_decay: float = 0.995,
+        clip_norm: float = 5.0,
+        margin: int = 24,
+        seed: int = 1,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.stylizer = stylizer
+        self.ema = AveragedModel(stylizer, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.ema.requires_grad_(False).eval()
+        self.discriminator = discriminator
+        self.losses = losses
+        self.adversarial = next((t for t in losses.terms.values() if isinstance(t, Adversarial)), None)
+        assert (self.discriminator is None) == (self.adversarial is None), "an adversarial term and a discriminator"
+        self.optimizer_factories = optimizers
+        self.schedule = schedule
+        self.model_config = model_config
+        self.style_name = style_name
+        self.clip_norm = clip_norm
+        self.margin = margin
+        self.seed = seed
+        self.clips_seen = 0
+        self.batches_seen = 0
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        networks = {"generator": self.stylizer, "discriminator": self.discriminator}
+        return [self.optimizer_factories[name](net.parameters()) for name, net in networks.items() if net is not None]
+
+    def train(self, mode: bool = True) -> StyleTransferTask:
+        super().train(mode)
+        self.ema.eval()  # the average is only ever used for inference
+        return self
+
+    @property
+    def progress_of_run(self) -> float:
+        """Share of the run's batches that are done, in [0, 1]."""
+        total = self.trainer.num_training_batches * self.trainer.max_epochs
+        return min(self.batches_seen / max(total, 1), 1.0)
+
+    def inference_stylizer(self) -> Stylizer:
+        """The averaged stylizer in eval mode, on the task's device: what previews, benchmarks and checkpoints use."""
+        return self.ema.module
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        torch.manual_seed(hash((self.seed, self.batches_seen)) % 2**63)
+        # Only the generator's optimizer goes through Lightning, which counts a global step for each call of it.
+        optimizer_g = self.optimizers(use_pl_optimizer=True)
+        optimizer_d = None
+        if self.discriminator is not None:
+            optimizer_g = optimizer_g[0]
+            optimizer_d = self.optimizers(use_pl_optimizer=False)[1]
+        self._set_learning_rates()
+
+        with record_function("G/forward"):
+            outputs = self.outputs(self.stylizer, batch)
+        inner = batch.interior(self.margin)
+        logs: dict[str, Tensor] = {}
+        if optimizer_d is not None:
+            logs |= self._train_discriminator(optimizer_d, inner, outputs)
+        logs |= self._train_generator(optimizer_g, inner, outputs)
+        with record_function("G/average"):
+            self.ema.update_parameters(self.stylizer)
+        self.batches_seen += 1
+        self.clips_seen += len(batch.source)
+        self.log_dict({f"loss/{name}": value for name, value in logs.items()}, batch_size=len(batch.source))
+
+    def _train_discriminator(self, optimizer: Optimizer, batch: ClipBatch, outputs: Outputs) -> dict[str, Tensor]:
+        with record_function("D/step"):
+            values = self.adversarial.discriminator_loss(self.discriminator, batch, outputs, self.batches_seen)
+            optimizer.zero_grad()
+            self.manual_backward(values["discriminator"])
+            nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip_norm, error_if_nonfinite=True)
+            optimizer.step()
+        return values
+
+    def _train_generator(self, optimizer: Any, batch: ClipBatch, outputs: Outputs) -> dict[str, Tensor]:
+        self.toggle_optimizer(optimizer)  # no gradients are computed for the discriminator's weights
+        with record_function("G/loss"):
+            total, values = self.losses(batch, outputs, self.progress_of_run)
+        with record_function("G/backward"):
+            optimizer.zero_grad()
+            self.manual_backward(total)
+            norm = nn.utils.clip_grad_norm_(self.stylizer.parameters(), self.clip_norm, error_if_nonfinite=True)
+            optimizer.step()
+        self.untoggle_optimizer(optimizer)
+        return {"total": total, "gradient_norm": norm, **values}
+
+    def outputs(self, stylizer: Stylizer, batch: ClipBatch) -> Outputs:
+        """Stylise the clips (B, T, 3, H, W) with the state carried, and draw one frame of each for the picture terms."""
+        clip, _ = stylizer(batch.frames)
+        clip, frames = (_cut(x, self.margin) for x in (clip, batch.frames))
+        rows = torch.arange(clip.shape[0], device=clip.device)
+        drawn = torch.randint(clip.shape[1], (clip.shape[0],)).to(clip.device)
+        return Outputs(
+            clip=clip,
+            still=clip[rows, drawn],
+            photo=frames[rows, drawn],
+            encode=stylizer.generator.encode,
+            discriminator=self.discriminator,
+        )
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Every term on held-out clips with the averaged weights; the same draws in every epoch."""
+        torch.manual_seed(self.seed + batch_idx)
+        inner = batch.interior(self.margin)
+        total, values = self.losses(inner, self.outputs(self.inference_stylizer(), batch), progress=1.0)
+        logs = {f"val/{name}": value for name, value in {"total": total, **values}.items()}
+        self.log_dict(logs, batch_size=len(batch.source))
+
+    def _set_learning_rates(self) -> None:
+        factor = self.schedule(self.progress_of_run)
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = {"clips_seen": self.clips_seen, "batches_seen": self.batches_seen}
+        checkpoint["stylizer"] = self.stylizer_content()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.clips_seen = checkpoint["progress"]["clips_seen"]
+        self.batches_seen = checkpoint["progress"]["batches_seen"]
+
+    def stylizer_content(self) -> dict[str, Any]:
+        """The averaged stylizer as `vst.checkpoint.load_stylizer` reads it."""
+        return stylizer_content(self.inference_stylizer(), self.model_config, style=self.style_name)
+
+
+def _cut(x: Tensor, margin: int) -> Tensor:
+    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
