@@ -16,9 +16,9 @@ COLUMNS = ("epoch", "resolution", "device", "precision", "num_frames", "fps", "p
 class FPSBenchmark(pl.Callback):
     """Measure the moving-average stylizer on the training device at the end of the fit.
 
-    Prints a table, logs `fps/WxH` and `latency_ms_p50/WxH`, `latency_ms_p95/WxH`, `latency_ms_p99/WxH` through the
-    loggers, and appends rows to `benchmark.csv` in the trainer's root folder. `vst.benchmark.measure_latency` says
-    what exactly is timed.
+    Prints a table, logs `fps/WxH` and `latency_ms_p50/WxH`, `latency_ms_p95/WxH`, `latency_ms_p99/WxH`
+    through the loggers, and appends rows to `benchmark.csv` in the trainer's root folder.
+    `vst.benchmark.measure_latency` says what exactly is timed.
 
     Args:
         sizes: resolutions as `WIDTHxHEIGHT`.
@@ -82,13 +82,20 @@ def _scalars(reports: Sequence[LatencyReport]) -> dict[str, float]:
 
 
 def _table(reports: Sequence[LatencyReport]) -> Table:
-    table = Table(title=f"{reports[0].device}, {reports[0].precision}, one frame at a time", title_justify="left")
+    table = Table(
+        title=f"{reports[0].device}, {reports[0].precision}, one frame at a time", title_justify="left"
+    )
     table.add_column("resolution")
     for name in ("fps", "p50 ms", "p95 ms", "p99 ms", "frames"):
         table.add_column(name, justify="right")
     for r in reports:
         table.add_row(
-            r.resolution, f"{r.fps:.1f}", f"{r.p50_ms:.2f}", f"{r.p95_ms:.2f}", f"{r.p99_ms:.2f}", str(r.num_frames)
+            r.resolution,
+            f"{r.fps:.1f}",
+            f"{r.p50_ms:.2f}",
+            f"{r.p95_ms:.2f}",
+            f"{r.p99_ms:.2f}",
+            str(r.num_frames),
         )
     return table
 

@@ -1,6 +1,5 @@
 """The end of a run: where everything is, and what to type next."""
 
-import json
 import os
 import re
 import shlex
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from callbacks.benchmark import FPSBenchmark
@@ -16,48 +16,40 @@ INPUT, OUTPUT = "your_video.mp4", "stylised.mp4"
 
 
 class RunSummary(pl.Callback):
-    """Print, when the fit has ended, the files of the run and, as the very last line, the next command to type.
+    """Print at the end of the fit where everything is and, as the very last line, the next command to type.
 
-    Only files that exist are named: the checkpoint, the previews, the metrics, the config, the W&B run (with the
-    `wandb sync` command where it is offline), and the measured frames per second.
+    Only what exists is named: the stylizer, the checkpoint to resume from, the previews, the metrics, the
+    config, the W&B run (with the `wandb sync` command where it is offline) and the measured speed.
 
     Args:
-        checkpoint: the file for `stylize.py`, relative to the trainer's root folder; None: the last, or else the
-            best, checkpoint of the trainer's first ModelCheckpoint.
+        stylizer: the checkpoint for `stylize.py`, relative to the trainer's root folder.
     """
 
-    def __init__(self, checkpoint: str | None = None) -> None:
-        self.checkpoint = checkpoint
+    def __init__(self, stylizer: str = "stylizer.pt") -> None:
+        self.stylizer = stylizer
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        checkpoint = self._checkpoint(trainer)
+        stylizer = Path(trainer.default_root_dir) / self.stylizer
         # Plain print: rich would wrap long paths, and a wrapped path cannot be copied.
         print()
-        for label, text in summary(trainer, checkpoint):
+        for label, text in summary(trainer, stylizer):
             print(f"{label:<10}  {text}")
-        if checkpoint is not None:
-            print(next_command(checkpoint))
+        if stylizer.is_file():
+            print(next_command(stylizer))
         sys.stdout.flush()
 
-    def _checkpoint(self, trainer: pl.Trainer) -> Path | None:
-        candidates = []
-        if self.checkpoint is not None:
-            candidates.append(Path(trainer.default_root_dir) / self.checkpoint)
-        elif trainer.checkpoint_callback is not None:
-            saver = trainer.checkpoint_callback
-            candidates += [Path(path) for path in (saver.last_model_path, saver.best_model_path) if path]
-        return next((path for path in candidates if path.is_file()), None)
 
-
-def summary(trainer: pl.Trainer, checkpoint: Path | None) -> list[tuple[str, str]]:
+def summary(trainer: pl.Trainer, stylizer: Path) -> list[tuple[str, str]]:
     """(label, text) of everything that the run left behind; files that do not exist are left out."""
     root = Path(trainer.default_root_dir)
-    files = [("checkpoint", checkpoint), ("preview", root / "preview.png"), ("video", root / "preview.mp4")]
-    files += [("metrics", Path(x.log_dir) / "metrics.csv") for x in trainer.loggers if isinstance(x, CSVLogger)]
+    files = [("stylizer", stylizer), ("preview", root / "preview.png"), ("video", root / "preview.mp4")]
+    csv_loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+    files += [("metrics", Path(logger.log_dir) / "metrics.csv") for logger in csv_loggers]
     files += [("config", root / "config.yaml"), ("benchmark", root / "benchmark.csv")]
-    lines = [(label, _relative(path)) for label, path in files if path is not None and path.is_file()]
+    files += [("resume", Path(x.last_model_path)) for x in trainer.checkpoint_callbacks if _saves_last(x)]
+    lines = [(label, _relative(path)) for label, path in files if path.is_file()]
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             lines += _wandb_lines(logger)
@@ -68,9 +60,13 @@ def summary(trainer: pl.Trainer, checkpoint: Path | None) -> list[tuple[str, str
     return lines
 
 
-def next_command(checkpoint: Path) -> str:
-    """The command that stylises a video with `checkpoint`, quoted for the shell and for Hydra where needed."""
-    return f"python stylize.py {_override('checkpoint', _relative(checkpoint))} input={INPUT} output={OUTPUT}"
+def next_command(stylizer: Path) -> str:
+    """The command that stylises a video with `stylizer`, quoted for the shell and for Hydra where needed."""
+    return f"python stylize.py {_override('checkpoint', _relative(stylizer))} input={INPUT} output={OUTPUT}"
+
+
+def _saves_last(callback: pl.Callback) -> bool:
+    return isinstance(callback, ModelCheckpoint) and bool(callback.last_model_path)
 
 
 def _wandb_lines(logger: WandbLogger) -> list[tuple[str, str]]:
@@ -84,13 +80,14 @@ def _wandb_lines(logger: WandbLogger) -> list[tuple[str, str]]:
 
 
 def _override(key: str, value: str) -> str:
-    """`key=value` for the command line; Hydra reads `=`, commas, brackets and spaces in a bare value as grammar."""
-    if re.fullmatch(r"[\w./+-]+", value):
+    """`key=value` for the command line; Hydra gives `=`, commas, brackets and spaces a meaning."""
+    if re.fullmatch(r"[A-Za-z0-9_./+-]+", value):
         return f"{key}={value}"
-    return shlex.quote(f"{key}={json.dumps(value, ensure_ascii=False)}")
+    escaped = value.replace('"', r"\"")
+    return shlex.quote(f'{key}="{escaped}"')
 
 
 def _relative(path: Path) -> str:
     """Relative to the working folder where `path` lies below it, else absolute."""
-    path = path.absolute()
+    path = Path(os.path.abspath(path))  # without the `..` that Path.absolute keeps
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

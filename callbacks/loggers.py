@@ -1,4 +1,4 @@
-"""A W&B logger that never asks for an account: online where the user is logged in, offline everywhere else."""
+"""A W&B logger that never asks for an account: online where the user is logged in, else offline."""
 
 import logging
 import netrc
@@ -28,10 +28,10 @@ def wandb_logger(
 ) -> WandbLogger:
     """Build a quiet `WandbLogger` whose files lie in `save_dir`/wandb.
 
-    `mode`: `auto` obeys the environment variable WANDB_MODE or the command `wandb offline` where one of them was
-    used, otherwise takes `online` if W&B knows an API key (WANDB_API_KEY, netrc file or W&B settings) and `offline`
-    if not; `online`, `offline` and `disabled` are taken as they are. Nothing is ever asked on the terminal, and
-    offline needs neither network nor account. One log line says which mode it is and why.
+    `mode`: `auto` obeys the environment variable WANDB_MODE or the command `wandb offline` where one of them
+    was used, otherwise takes `online` if W&B knows an API key (WANDB_API_KEY, netrc file or W&B settings) and
+    `offline` if not; `online`, `offline` and `disabled` are taken as they are. Nothing is ever asked on the
+    terminal, and offline needs neither network nor account. One log line says which mode it is and why.
 
     Raises:
         UserError: W&B is not installed, an unknown mode, or `online` without an API key.
@@ -39,11 +39,13 @@ def wandb_logger(
     try:
         import wandb
     except ModuleNotFoundError as error:
-        raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
+        raise UserError(
+            "the W&B logger needs the package wandb: pip install wandb, or use logger=csv"
+        ) from error
     mode, reason = _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    # WandbLogger(offline=True) would set WANDB_MODE for the whole process, and so for the next run of a sweep.
+    # WandbLogger(offline=True) would set WANDB_MODE for the whole process, so for the next run of a sweep.
     return WandbLogger(
         name=name,
         save_dir=save_dir,
@@ -61,7 +63,9 @@ def _resolve(mode: str) -> tuple[str, str]:
         raise UserError(f"W&B mode {mode!r}: choose one of {', '.join(MODES)}{suggest(mode, MODES)}")
     key = None if mode in ("offline", "disabled") else _key_source()
     if mode == "online" and key is None:
-        raise UserError("W&B mode 'online' needs an API key: run `wandb login`, set WANDB_API_KEY, or use mode=auto")
+        raise UserError(
+            "W&B mode 'online' needs an API key: run `wandb login`, set WANDB_API_KEY, or use mode=auto"
+        )
     if mode != "auto":
         return mode, "chosen in the config"
     chosen, reason = _chosen_outside()

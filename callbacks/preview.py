@@ -27,12 +27,13 @@ PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 class Preview(pl.Callback):
     """Stylise the first validation batch with the moving-average stylizer and write what it looks like.
 
-    `previews/epoch_003.png` and `.mp4` (after three epochs) and, at the end, `preview.png` and `preview.mp4`, all in
-    the trainer's root folder. The picture shows the style, and for each clip some frames in time over their stylised
-    versions. The video (H.264) plays input and stylised frames side by side: `preview_clip(length)` of the data
-    module where it has that method (-> `vst.batch.Clip` of `length` frames), else the first validation clip back and
-    forth. Frames go through the stylizer one by one with the state carried. Both are logged to W&B where a
-    WandbLogger is present. A preview that fails stops the training.
+    `previews/epoch_003.png` and `.mp4` (after three epochs) and, at the end, `preview.png` and `preview.mp4`,
+    all in the trainer's root folder. The picture shows the style, and for each clip some frames in time over
+    their stylised versions. The video (H.264) plays input and stylised frames side by side:
+    `preview_clip(length)` of the data module where it has that method (-> `vst.batch.Clip` of `length`
+    frames), else the first validation clip back and forth. Frames go through the stylizer one by one with the
+    state carried. Both are logged to W&B where a WandbLogger is present. A preview that fails stops the
+    training.
 
     Args:
         every_n_epochs: how often.
@@ -61,12 +62,14 @@ class Preview(pl.Callback):
         self._rendered: tuple[int, Path] | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the clips now: a mistake shows before an epoch is spent, and all previews show the same clips."""
+        """Take the clips now: a mistake shows before an epoch is spent, and previews can be compared."""
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
         if data is None:
-            raise UserError("the preview callback needs a data module: pass one to fit, or use callbacks.preview=null")
+            raise UserError(
+                "the preview callback needs a data module: give one to fit, or add ~callbacks.preview"
+            )
         # A loader draws from torch's global generator; a preview must not change the course of the training.
         with torch.random.fork_rng(devices=[]):
             batch = next(iter(data.val_dataloader()), None)
@@ -90,7 +93,9 @@ class Preview(pl.Callback):
         if self._rendered is None or self._rendered[0] != trainer.fit_loop.total_batch_idx:
             self._render(trainer, pl_module, trainer.current_epoch)
         for suffix in (".png", ".mp4"):
-            shutil.copyfile(self._rendered[1].with_suffix(suffix), Path(trainer.default_root_dir) / f"preview{suffix}")
+            shutil.copyfile(
+                self._rendered[1].with_suffix(suffix), Path(trainer.default_root_dir) / f"preview{suffix}"
+            )
 
     def _render(self, trainer: pl.Trainer, task: pl.LightningModule, epoch: int) -> None:
         step = trainer.fit_loop.total_batch_idx
@@ -110,7 +115,10 @@ class Preview(pl.Callback):
 
 @torch.inference_mode()
 def stylise(stylizer: nn.Module, frames: Tensor) -> Tensor:
-    """Run `stylizer` over a clip (T, 3, H, W) in [0, 1] frame by frame, state carried; returns (T, 3, H, W) on the CPU."""
+    """Run `stylizer` over a clip (T, 3, H, W) in [0, 1], frame by frame with the state carried.
+
+    Returns (T, 3, H, W) on the CPU.
+    """
     weights = next(stylizer.parameters())
     state, results = None, []
     for frame in frames.to(weights.device, weights.dtype):
@@ -130,7 +138,7 @@ def preview_strip(
 ) -> Image.Image:
     """Lay out the style picture at the left and, for each clip, input frames over stylised frames.
 
-    `clips`: pairs (input, stylised) of (T, 3, H, W); `style`: (3, h, w); all RGB in [0, 1], clips of one size.
+    `clips`: pairs (input, stylised) of (T, 3, H, W); `style`: (3, h, w); RGB in [0, 1], clips of one size.
     """
     length, _, height, width = clips[0][0].shape
     columns = sorted({round(i) for i in np.linspace(0, length - 1, num_frames)})
@@ -146,7 +154,14 @@ def preview_strip(
     canvas.paste(picture, (BORDER, top))
     _text(draw, (BORDER, top + picture.height + 8), f"style: {style_name}", INK, picture.width, "la")
     for column, index in enumerate(columns):
-        _text(draw, (left + column * (tile[0] + GAP) + tile[0] // 2, top - 8), f"frame {index + 1}", GREY, tile[0], "ms")
+        _text(
+            draw,
+            (left + column * (tile[0] + GAP) + tile[0] // 2, top - 8),
+            f"frame {index + 1}",
+            GREY,
+            tile[0],
+            "ms",
+        )
     for row, (clip, line) in enumerate(product(clips, (0, 1))):
         y = top + (row // 2) * clip_height + line * (TILE_HEIGHT + GAP)
         _text(draw, (left - 12, y + TILE_HEIGHT // 2), LABELS[line], INK, GUTTER, "rm")
@@ -157,7 +172,7 @@ def preview_strip(
 
 
 def side_by_side(inputs: Tensor, stylised: Tensor) -> np.ndarray:
-    """Frames (T, h, w, 3) uint8 with `inputs` at the left of `stylised` (both (T, 3, H, W) in [0, 1]) and labels above."""
+    """Put `inputs` at the left of `stylised`, both (T, 3, H, W) in [0, 1]; returns (T, h, w, 3) uint8."""
     height, width = inputs.shape[-2:]
     scale = max(1.0, VIDEO_MIN_HEIGHT / height)
     tile = round(width * scale), round(height * scale)
@@ -169,7 +184,9 @@ def side_by_side(inputs: Tensor, stylised: Tensor) -> np.ndarray:
     for pair in zip(inputs, stylised, strict=True):
         canvas = empty.copy()
         for column, frame in enumerate(pair):
-            canvas.paste(_image(frame).resize(tile, Image.Resampling.LANCZOS), (column * (tile[0] + GAP), HEADER))
+            canvas.paste(
+                _image(frame).resize(tile, Image.Resampling.LANCZOS), (column * (tile[0] + GAP), HEADER)
+            )
         frames.append(np.asarray(canvas))
     return np.stack(frames)
 
@@ -201,7 +218,12 @@ def _fit(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _text(
-    draw: ImageDraw.ImageDraw, xy: tuple[int, int], text: str, colour: tuple[int, int, int], room: int, anchor: str
+    draw: ImageDraw.ImageDraw,
+    xy: tuple[int, int],
+    text: str,
+    colour: tuple[int, int, int],
+    room: int,
+    anchor: str,
 ) -> None:
     """Draw one line, cut with dots where it is wider than `room` pixels."""
     font = ImageFont.load_default(TEXT)

@@ -1,4 +1,4 @@
-"""One progress display for the whole run: a two-line bar on a terminal, a plain line now and then elsewhere."""
+"""One progress display for the whole run: a two-line bar on a terminal, plain lines elsewhere."""
 
 import math
 import time
@@ -17,8 +17,9 @@ from rich.text import Text
 
 LOSSES = {
     "loss/total": "total",
-    "loss/content": "content",
     "loss/style": "style",
+    "loss/content": "content",
+    "loss/structure": "structure",
     "loss/temporal": "temporal",
     "loss/adversarial": "adv",
     "loss/discriminator": "disc",
@@ -29,7 +30,7 @@ SPEED_WINDOW_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Status:
-    """Where the run stands. `fraction` is in [0, 1]; times are in seconds; None is shown as unknown or left out."""
+    """Where the run stands. `fraction` is in [0, 1]; times are in seconds; None is unknown."""
 
     fraction: float | None
     batches: int
@@ -69,13 +70,14 @@ class Status:
 class TrainingProgress(pl.Callback):
     """Show percent, batches, epochs, clips per second, losses, elapsed time and time left of the whole run.
 
-    On a terminal the display stays in place; otherwise (a file, a batch system) a plain line is printed after the
-    first batch, then about every `interval` seconds, and at the end. The position counts all epochs, those before
-    a resume included; elapsed time is that of this process. The task has to count its clips in `clips_seen`.
+    On a terminal the display stays in place; otherwise (a file, a batch system) a plain line is printed after
+    the first batch, then about every `interval` seconds, and at the end. The position counts all epochs,
+    those before a resume included; elapsed time is that of this process. The task has to count its clips in
+    `clips_seen`.
 
     Args:
-        losses: logged name -> short label of the numbers to show, in this order; names that a run does not log are
-            left out. None: total, content, style, temporal, adversarial and discriminator loss.
+        losses: logged name -> short label of the numbers to show, in this order; names that a run does not
+            log are left out. None: those of `LOSSES`.
         interval: seconds between plain lines.
     """
 
@@ -92,7 +94,8 @@ class TrainingProgress(pl.Callback):
         self._start = time.monotonic()
         self._first: tuple[float, int] | None = None
         self._speed: deque[tuple[float, int]] = deque()
-        self._shown_at, self._shown_batches = -math.inf, -1
+        self._shown_at = -math.inf
+        self._printed: tuple[int, str] | None = None
         self._batches = _batches_before(trainer)
         self._epoch = trainer.current_epoch + 1
         console = rich.get_console()
@@ -101,7 +104,12 @@ class TrainingProgress(pl.Callback):
             self._live.start()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         if not self._running:
             return
@@ -113,12 +121,14 @@ class TrainingProgress(pl.Callback):
         while len(self._speed) > 2 and now - self._speed[0][0] > SPEED_WINDOW_SECONDS:
             self._speed.popleft()
         if now - self._shown_at >= (self.interval if self._live is None else REFRESH_SECONDS):
-            self._show(trainer)
+            self._show(self._status(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close(trainer)
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
         self._close(trainer)
 
     def _close(self, trainer: pl.Trainer) -> None:
@@ -126,20 +136,19 @@ class TrainingProgress(pl.Callback):
             return
         self._running = False
         try:
-            if self._live is not None or self._shown_batches != self._batches:
-                self._show(trainer)
+            self._show(self._status(trainer))
         finally:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
 
-    def _show(self, trainer: pl.Trainer) -> None:
-        self._shown_at, self._shown_batches = time.monotonic(), self._batches
-        status = self._status(trainer)
-        if self._live is None:
-            print(status.line(), flush=True)
-        else:
+    def _show(self, status: Status) -> None:
+        self._shown_at = time.monotonic()
+        if self._live is not None:
             self._live.update(_render(status))
+        elif (status.batches, status.percent()) != self._printed:
+            self._printed = status.batches, status.percent()
+            print(status.line(), flush=True)
 
     def _status(self, trainer: pl.Trainer) -> Status:
         now = time.monotonic()
@@ -153,8 +162,8 @@ class TrainingProgress(pl.Callback):
                 etas.append(pace * (total - self._batches))
         timer = next((c for c in trainer.callbacks if isinstance(c, Timer)), None)
         if timer is not None and (left := timer.time_remaining()) is not None:
-            left = max(0.0, left)
-            fractions.append(timer.time_elapsed() / max(timer.time_elapsed() + left, 1e-9))
+            elapsed, left = timer.time_elapsed(), max(0.0, left)
+            fractions.append(elapsed / (elapsed + left) if left else 1.0)
             etas.append(left)
         return Status(
             fraction=min(1.0, max(fractions)) if fractions else None,
@@ -190,8 +199,9 @@ def _total_batches(trainer: pl.Trainer) -> int | None:
 
 
 def _batches_before(trainer: pl.Trainer) -> int:
-    """Batches that a resumed run has behind it, in units of its present epochs; never global_step, which counts
-    every optimizer."""
+    """Batches that a resumed run has behind it, in its present epochs' size; not global_step, which counts
+    the steps of every optimizer.
+    """
     if math.isinf(trainer.num_training_batches):
         return trainer.fit_loop.total_batch_idx + 1
     return trainer.current_epoch * int(trainer.num_training_batches)

@@ -1,8 +1,8 @@
-"""What all data modules share: items that are a pure function of (seed, index), and loaders that keep them so.
+"""What all data modules share: items that are a pure function of (seed, index), and loaders to match.
 
-An item draws everything it needs from a generator seeded with (seed, index), and the index carries the epoch. So the
-data does not depend on the number of workers, no two epochs are alike, and a run resumed at epoch e goes on with
-the very items that the uninterrupted run would have seen.
+An item draws everything it needs from a generator seeded with (seed, index), and the index carries the epoch.
+So the data does not depend on the number of workers, no two epochs are alike, and a run resumed at epoch e
+goes on with the very items that the uninterrupted run would have seen.
 """
 
 from __future__ import annotations
@@ -146,12 +146,18 @@ class ClipDataModule(pl.LightningDataModule):
         val_clips: int = 4,
     ) -> None:
         super().__init__()
-        smallest = {"clip_length": 1, "crop": 16, "margin": 0, "batch_size": 1, "steps_per_epoch": 1,
-                    "num_workers": 0, "seed": 0, "val_clips": 1}
-        given = locals()
-        for name, least in smallest.items():
-            if given[name] < least:
-                raise UserError(f"data.{name} is {given[name]}, it has to be at least {least}")
+        for name, value, least in (
+            ("clip_length", clip_length, 1),
+            ("crop", crop, 16),
+            ("margin", margin, 0),
+            ("batch_size", batch_size, 1),
+            ("steps_per_epoch", steps_per_epoch, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+            ("val_clips", val_clips, 1),
+        ):
+            if value < least:
+                raise UserError(f"data.{name} is {value}, it has to be at least {least}")
         self.style = style
         self.clip_length = clip_length
         self.crop = crop

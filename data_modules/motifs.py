@@ -26,7 +26,14 @@ HOURS = {
     "night": ((10, 18, 66), (32, 66, 150), (120, 160, 205), (255, 226, 136), (40, 66, 120), (14, 26, 44)),
     "dusk": ((46, 52, 120), (206, 112, 110), (252, 198, 110), (255, 236, 160), (110, 80, 130), (46, 40, 48)),
     "day": ((46, 112, 200), (126, 180, 226), (232, 236, 216), (255, 250, 205), (112, 150, 180), (62, 96, 40)),
-    "gold": ((96, 150, 190), (214, 212, 160), (255, 220, 120), (255, 250, 190), (150, 140, 110), (124, 98, 34)),
+    "gold": (
+        (96, 150, 190),
+        (214, 212, 160),
+        (255, 220, 120),
+        (255, 250, 190),
+        (150, 140, 110),
+        (124, 98, 34),
+    ),
 }
 
 
@@ -39,7 +46,7 @@ class Motif:
 
 
 def noise(rng: np.random.Generator, h: int, w: int, cell: float, octaves: int = 3) -> np.ndarray:
-    """Smooth random field (h, w) float32 of zero mean and unit deviation; `cell` is the largest wavelength, px."""
+    """Smooth random field (h, w) float32, zero mean, unit deviation; `cell` is the largest wavelength, px."""
     total = np.zeros((h, w), np.float32)
     for octave in range(octaves):
         rows, cols = (max(2, round(n * 2**octave / cell) + 2) for n in (h, w))
@@ -65,7 +72,7 @@ def photograph(name: str, h: int, w: int, rng: np.random.Generator) -> Motif:
 
 
 def landscape(kind: str, hour: str, h: int, w: int, rng: np.random.Generator) -> Motif:
-    """A composed landscape of one of the `LANDSCAPES` at one of the `HOURS`; every position comes from `rng`."""
+    """A composed landscape, `kind` in `LANDSCAPES`, `hour` in `HOURS`; every position comes from `rng`."""
     scene = _Scene(hour, h, w, rng)
     getattr(scene, kind)()
     return Motif(np.clip(cv2.GaussianBlur(scene.image, (0, 0), h / 700), 0, 1), tuple(scene.lights))
@@ -150,15 +157,23 @@ class _Scene:
     def _sky(self, horizon: float) -> None:
         t = (self.y / (horizon * self.h))[..., None].clip(0, 1)
         self.image = np.where(
-            t < 0.55, self.top + (self.mid - self.top) * t / 0.55, self.mid + (self.low - self.mid) * (t - 0.55) / 0.45
+            t < 0.55,
+            self.top + (self.mid - self.top) * t / 0.55,
+            self.mid + (self.low - self.mid) * (t - 0.55) / 0.45,
         ).astype(np.float32)
         stretched = noise(self.rng, self.h, self.w, self.h / 2, 4) - 1.2 * (t[..., 0] - 0.5) ** 2
         cloud = (1 / (1 + np.exp(-4 * (stretched - 0.5))))[..., None] * (0.35 if self.night else 0.7)
-        self.image += cloud * (0.35 * self.light + 0.65 * np.maximum(self.low, 0.75 * self.light) - self.image)
+        self.image += cloud * (
+            0.35 * self.light + 0.65 * np.maximum(self.low, 0.75 * self.light) - self.image
+        )
         self._lamp(self.rng.uniform(0.15, 0.85), self.rng.uniform(0.14, 0.3), 0.06)
         if self.night:
             for _ in range(9):
-                self._lamp(self.rng.uniform(0, 1), self.rng.uniform(0.03, 0.75 * horizon), self.rng.uniform(0.012, 0.022))
+                self._lamp(
+                    self.rng.uniform(0, 1),
+                    self.rng.uniform(0.03, 0.75 * horizon),
+                    self.rng.uniform(0.012, 0.022),
+                )
 
     def _lamp(self, x: float, y: float, radius: float) -> None:
         cx, cy, r = x * self.w, y * self.h, radius * self.h
@@ -178,15 +193,20 @@ class _Scene:
             colour = self.far + (self.near - self.far) * t
             ridge = self._ridge(level, 0.035 - 0.008 * k, 0.7)
             mask = self.y > ridge
-            shade = 0.12 * noise(self.rng, self.h, self.w, 0.12 * self.h)[..., None] + 0.25 * np.exp(
-                -(self.y - ridge) / (0.04 * self.h)
-            ).clip(0, 1)[..., None]
+            shade = (
+                0.12 * noise(self.rng, self.h, self.w, 0.12 * self.h)[..., None]
+                + 0.25 * np.exp(-(self.y - ridge) / (0.04 * self.h)).clip(0, 1)[..., None]
+            )
             self.image = np.where(mask[..., None], colour * (1 + shade), self.image)
 
     def _mountain(self, x: float, peak: float, foot: float) -> None:
-        slope = np.abs(self.x / self.w - x) ** 0.8 * 1.1 + 0.012 * noise(self.rng, self.h, self.w, 0.2 * self.h, 4)
+        slope = np.abs(self.x / self.w - x) ** 0.8 * 1.1 + 0.012 * noise(
+            self.rng, self.h, self.w, 0.2 * self.h, 4
+        )
         body = (self.y / self.h > peak + slope) & (self.y / self.h < foot)
-        snow = body & (self.y / self.h < peak + 0.5 * slope + 0.09 + 0.02 * noise(self.rng, self.h, self.w, 0.1 * self.h))
+        snow = body & (
+            self.y / self.h < peak + 0.5 * slope + 0.09 + 0.02 * noise(self.rng, self.h, self.w, 0.1 * self.h)
+        )
         lit = 0.15 * np.sign(self.x / self.w - x)[..., None]
         self.image = np.where(body[..., None], self.far * (1 - lit), self.image)
         self.image = np.where(snow[..., None], np.float32(0.93) - np.maximum(lit, 0) * 0.9, self.image)
@@ -194,8 +214,8 @@ class _Scene:
     def _water(self, level: float) -> None:
         top = round(level * self.h)
         ripple = noise(self.rng, self.h, self.w, 0.06 * self.h, 2) * 0.02 * self.h * (self.y / self.h)
-        mirror = cv2.remap(self.image, self.x, (2 * top - self.y + ripple).astype(np.float32), cv2.INTER_LINEAR,
-                           borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+        upward = (2 * top - self.y + ripple).astype(np.float32)
+        mirror = cv2.remap(self.image, self.x, upward, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         bands = noise(self.rng, self.h, 4, 0.03 * self.h, 2)[:, :1]
         tinted = (0.72 * mirror + 0.28 * self.top) * (0.92 + 0.1 * bands[..., None])
         if self.lights:
@@ -221,7 +241,11 @@ class _Scene:
 
     def _breaker(self, level: float, height: float, phase: float) -> None:
         u = self.x / self.w * 2 * np.pi * self.rng.uniform(0.9, 1.3) + phase
-        crest = level - height * np.maximum(0, np.sin(u)) ** 1.5 + 0.012 * noise(self.rng, self.h, self.w, 0.09 * self.h)
+        crest = (
+            level
+            - height * np.maximum(0, np.sin(u)) ** 1.5
+            + 0.012 * noise(self.rng, self.h, self.w, 0.09 * self.h)
+        )
         depth = self.y / self.h - crest
         body = np.array((28, 78, 140), np.float32) / 255
         stripe = (0.5 + 0.5 * np.sin(depth * 70 + 2 * np.cos(u)))[..., None] * (depth[..., None] < 0.25)
@@ -241,14 +265,21 @@ class _Scene:
         roof = np.array([(176, 70, 44), (96, 84, 110), (150, 100, 60)][self.rng.integers(3)]) * tone
         s, d, half = size, size * 0.75, size / 2
         self._fill([(x - half, y), (x - half, y - d), (x + half, y - d), (x + half, y)], tuple(wall))
-        self._fill([(x + half, y), (x + half, y - d), (x + half * 1.5, y - d * 0.9), (x + half * 1.5, y)], tuple(wall * 0.6))
+        self._fill(
+            [(x + half, y), (x + half, y - d), (x + half * 1.5, y - d * 0.9), (x + half * 1.5, y)],
+            tuple(wall * 0.6),
+        )
         self._fill([(x - half * 1.1, y - d), (x, y - d * 1.7), (x + half * 1.6, y - d * 0.9)], tuple(roof))
         for k in (-0.25, 0.2):
             lit = (255, 214, 96) if self.night else tuple(wall * 0.35)
-            self._fill([(x + k * s, y - d * 0.3), (x + k * s, y - d * 0.75), (x + (k + 0.16) * s, y - d * 0.75),
+            self._fill([(x + k * s, y - d * 0.3), (x + k * s, y - d * 0.75), (x + (k + 0.16) * s, y - d *
+            0.75),
                         (x + (k + 0.16) * s, y - d * 0.3)], lit)  # fmt: skip
         if spire:
-            self._fill([(x - 0.02, y - d), (x - 0.004, y - 3.6 * d), (x + 0.004, y - 3.6 * d), (x + 0.02, y - d)], tuple(roof * 0.8))
+            self._fill(
+                [(x - 0.02, y - d), (x - 0.004, y - 3.6 * d), (x + 0.004, y - 3.6 * d), (x + 0.02, y - d)],
+                tuple(roof * 0.8),
+            )
 
     def _cypress(self, x: float, foot: float, height: float) -> None:
         t = np.linspace(0, 1, 40)
@@ -257,7 +288,9 @@ class _Scene:
         for side, gain in ((1.0, 1.0), (0.45, 1.7)):
             jag = 1 + 0.25 * self.rng.standard_normal(40)
             left = [(x + sway[i] - half[i] * jag[i] * side, foot - height * t[i]) for i in range(40)]
-            right = [(x + sway[i] + half[i] * jag[-i] * side, foot - height * t[i]) for i in range(39, -1, -1)]
+            right = [
+                (x + sway[i] + half[i] * jag[-i] * side, foot - height * t[i]) for i in range(39, -1, -1)
+            ]
             self._fill(left + right, tuple(np.array((22, 52, 34)) * gain * (0.75 if self.night else 1)))
 
     def _tree(self, x: float, foot: float, size: float) -> None:
@@ -268,10 +301,25 @@ class _Scene:
             green = np.array((74, 118, 52)) * (1.35 - 0.5 * k / 26 - 1.1 * u / size * 0.4)
             centre = (round((x + v) * self.w), round((foot - 1.25 * size + 0.7 * u) * self.h))
             tone = 0.5 if self.night else 1.0
-            cv2.circle(self.image, centre, round(0.2 * size * self.h), [float(c) * tone / 255 for c in green], -1)
+            cv2.circle(
+                self.image, centre, round(0.2 * size * self.h), [float(c) * tone / 255 for c in green], -1
+            )
 
     def _boat(self, x: float, y: float) -> None:
         s = 0.07 * (y / 0.7) ** 2
-        self._fill([(x - s, y - 0.15 * s), (x + s, y - 0.2 * s), (x + 0.7 * s, y + 0.25 * s), (x - 0.7 * s, y + 0.25 * s)], (70, 44, 46))
-        self._fill([(x - 0.05 * s, y - 0.3 * s), (x, y - 2.4 * s), (x + 0.8 * s, y - 0.35 * s)], (236, 190, 120))
-        self._fill([(x - 0.1 * s, y - 0.3 * s), (x - 0.05 * s, y - 2.0 * s), (x - 0.7 * s, y - 0.3 * s)], (190, 80, 50))
+        self._fill(
+            [
+                (x - s, y - 0.15 * s),
+                (x + s, y - 0.2 * s),
+                (x + 0.7 * s, y + 0.25 * s),
+                (x - 0.7 * s, y + 0.25 * s),
+            ],
+            (70, 44, 46),
+        )
+        self._fill(
+            [(x - 0.05 * s, y - 0.3 * s), (x, y - 2.4 * s), (x + 0.8 * s, y - 0.35 * s)], (236, 190, 120)
+        )
+        self._fill(
+            [(x - 0.1 * s, y - 0.3 * s), (x - 0.05 * s, y - 2.0 * s), (x - 0.7 * s, y - 0.3 * s)],
+            (190, 80, 50),
+        )

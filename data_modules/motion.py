@@ -1,21 +1,23 @@
 """Clips made from photographs: synthetic camera and object motion with exact flow and exact occlusion.
 
-A clip is a stack of layers, the photograph behind and cut-outs in front of it. For each layer the map from the pixels
-of frame t+1 to points of frame t is a formula, so the flow is known without estimation:
+A clip is a stack of layers, the photograph behind and cut-outs in front of it. For each layer the map from
+the pixels of frame t+1 to points of frame t is a formula, so the flow is known without estimation:
 
-- the camera moves by step maps B_t(x) = M_t x + e_t(x), a similarity and a sum of sine waves, and frame t shows the
-  photograph at B_0(B_1(... B_{t-1}(x))): the flow of the background is B_t(x) - x, whatever the photograph;
+- the camera moves by step maps B_t(x) = M_t x + e_t(x), a similarity and a sum of sine waves, and frame t
+  shows the photograph at B_0(B_1(... B_{t-1}(x))): the flow of the background is B_t(x) - x, whatever the
+  photograph;
 - a cut-out has an affine pose P_t, and its flow is P_t P_{t+1}^-1 x - x.
 
-Occlusion follows from which layer is seen at a pixel and at the point it came from. Training on stills in synthetic
-motion as a substitute for video follows Wang et al., "Consistent Video Style Transfer via Relaxation and
-Regularization", IEEE TIP 2020, who move a single layer and so have no occlusion.
+Occlusion follows from which layer is seen at a pixel and at the point it came from. Training on stills in
+synthetic motion as a substitute for video follows Wang et al., "Consistent Video Style Transfer via
+Relaxation and Regularization", IEEE TIP 2020, who move a single layer and so have no occlusion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -26,6 +28,7 @@ from vst.batch import Clip
 Photo = np.ndarray  # (H, W, 3) uint8 RGB
 Points = tuple[np.ndarray, np.ndarray]  # x and y in pixels, each (H, W) float32
 
+MAX_SPEED = 7.0  # of the camera and of objects across the frame, pixels per frame
 STATIC_CAMERA = 0.25
 ELASTIC_CAMERA = 0.5
 OBJECT_COUNTS = (0.3, 0.45, 0.25)
@@ -35,13 +38,13 @@ OBJECT_COVERAGE = (0.2, 0.7)
 MAX_ENLARGEMENT = 1.25
 MAX_NOISE = 2 / 255
 MAX_EXPOSURE = 0.02
-# A layer is alone at a pixel where the others together weigh less than this.
-PURE = 0.01
+NO_LAYER = 255
 
 
 @dataclass(frozen=True)
 class Step:
-    """B_t: where the pixels of frame t+1 were in frame t. `matrix` (3, 3); `waves` (K, 5) of kx, ky, phase, ax, ay."""
+    """B_t: where points of frame t+1 were in frame t. `matrix` (3, 3); `waves` (K, 5): kx, ky, phase, ax, ay.
+    """
 
     matrix: np.ndarray
     waves: np.ndarray
@@ -58,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Texture:
-    """A piece of a photograph, `pixels` (h, w, 3) float32; the point p of a layer lies at `scale * p + offset`."""
+    """A piece of a photograph, `pixels` (h, w, 3) float32, with a layer's point p at `scale * p + offset`."""
 
     pixels: np.ndarray
     scale: float
@@ -71,10 +74,10 @@ class Texture:
 
 @dataclass(frozen=True)
 class Cutout:
-    """An object in front: `poses` (T, 3, 3) lead from its own coordinates, origin in its middle, to the frame's.
+    """An object in front; `poses` (T, 3, 3) lead from its own coordinates, zero in its middle, to pixels.
 
-    Its outline has the radius `radius * (1 + sum_k amplitude_k cos(k angle + phase_k))`, k = 2, 3, ..., and passes
-    from opaque to transparent over `softness` pixels.
+    Its outline has the radius `radius * (1 + sum_k amplitude_k cos(k angle + phase_k))`, k = 2, 3, ..., and
+    passes from opaque to transparent over `softness` pixels.
     """
 
     poses: np.ndarray
@@ -103,7 +106,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that determines the pictures of a clip except the sensor. `looks_at[t]`: points of the background."""
+    """All that determines a clip except the sensor; frame t shows the background at `looks_at[t]`."""
 
     size: int
     steps: list[Step]
@@ -114,7 +117,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Layers:
-    """One rendered frame: `image` (H, W, 3), `owner` (H, W) the layer that is seen, `pure` whether it is alone."""
+    """A rendered frame: `image` (H, W, 3), `owner` (H, W) the layer seen, `pure` whether it is alone."""
 
     image: np.ndarray
     owner: np.ndarray
@@ -128,7 +131,6 @@ def synthesise_clip(
     size: int,
     *,
     draw_object: Callable[[np.random.Generator], Photo] | None = None,
-    max_speed: float = 7.0,
     source: str = "synthetic",
 ) -> Clip:
     """Set a photograph in motion, with sensor noise and a slightly unsteady exposure.
@@ -139,15 +141,15 @@ def synthesise_clip(
         length: number of frames, T.
         size: side of the square frames, pixels.
         draw_object: gives the photograph that an object is cut from; by default `photo` itself.
-        max_speed: largest translation of the camera, pixels per frame; most clips are much slower.
         source: name of the origin, kept in the clip.
 
     Returns:
         A clip with exact flow and validity, as `vst.batch` defines them.
     """
-    scene = draw_scene(photo, rng, length, size, draw_object or (lambda _: photo), max_speed)
+    scene = draw_scene(photo, rng, length, size, draw_object or (lambda _: photo))
     images, flow, valid = render(scene)
-    return Clip(torch.from_numpy(expose(images, rng)), source, torch.from_numpy(flow), torch.from_numpy(valid))
+    frames = expose(images, rng)
+    return Clip(torch.from_numpy(frames), source, torch.from_numpy(flow), torch.from_numpy(valid))
 
 
 def draw_scene(
@@ -156,20 +158,20 @@ def draw_scene(
     length: int,
     size: int,
     draw_object: Callable[[np.random.Generator], Photo],
-    max_speed: float,
 ) -> Scene:
     """Draw the motion of camera and objects, and the piece of the photograph that the camera passes over."""
-    steps = camera_path(rng, length, size, max_speed)
+    steps = camera_path(rng, length, size)
     looks_at = [_back_to_start(steps[:frame], _grid(size)) for frame in range(length)]
-    low, high = (np.array([limit([limit(p[axis]) for p in looks_at]) for axis in (0, 1)]) for limit in (np.min, np.max))
+    low = np.min([[x.min(), y.min()] for x, y in looks_at], axis=0)
+    high = np.max([[x.max(), y.max()] for x, y in looks_at], axis=0)
     background = cut_texture(photo, rng, low, high, CLIP_COVERAGE)
     count = rng.choice(len(OBJECT_COUNTS), p=OBJECT_COUNTS)
-    cutouts = [draw_cutout(draw_object(rng), rng, steps, size, max_speed) for _ in range(count)]
+    cutouts = [draw_cutout(draw_object(rng), rng, steps, size) for _ in range(count)]
     return Scene(size, steps, looks_at, background, cutouts)
 
 
 def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the frames (T, H, W, 3), the flow (T-1, 2, H, W) and the validity (T-1, 1, H, W), all float32."""
+    """Return frames (T, H, W, 3), flow (T-1, 2, H, W) and validity (T-1, 1, H, W), all float32."""
     length, size, grid = len(scene.looks_at), scene.size, _grid(scene.size)
     frames = [_render_frame(scene, frame, grid) for frame in range(length)]
     flow = np.empty((length - 1, 2, size, size), np.float32)
@@ -177,12 +179,12 @@ def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for t in range(length - 1):
         target = _trace_back(scene, t, grid, frames[t + 1].owner)
         flow[t] = target[0] - grid[0], target[1] - grid[1]
-        valid[t, 0] = _same_layer(target, frames[t + 1], frames[t], layers=1 + len(scene.cutouts))
+        valid[t, 0] = _same_layer(target, frames[t + 1], frames[t])
     return np.stack([frame.image for frame in frames]), flow, valid
 
 
 def expose(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn (T, H, W, 3) into (T, 3, H, W) as a camera would: exposure that wavers, and noise that is new each time."""
+    """Turn (T, H, W, 3) into (T, 3, H, W) as a camera would: wavering exposure, noise new in each frame."""
     times = np.arange(len(images))
     wobble = np.sin(rng.uniform(0, 2 * np.pi) + rng.uniform(0.1, 0.8) * times)
     gains = (1 + rng.uniform(0, MAX_EXPOSURE) * wobble).astype(np.float32)
@@ -192,17 +194,18 @@ def expose(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(frames, 0, 1, out=frames)
 
 
-def camera_path(rng: np.random.Generator, length: int, size: int, max_speed: float) -> list[Step]:
-    """Draw T-1 steps: a still camera, or a steady movement with a little shake, rotation, zoom and elasticity."""
+def camera_path(rng: np.random.Generator, length: int, size: int) -> list[Step]:
+    """Draw T-1 steps: a still camera, or a steady movement with a little shake, turn, zoom and elasticity."""
     pairs = length - 1
     if rng.random() < STATIC_CAMERA:
         return [Step(np.eye(3), np.zeros((0, 5)))] * pairs
     times = np.arange(pairs)
     # The exponent makes slow movement the common case: the median is a fifth of the largest speed.
-    pace = max_speed * rng.random() ** 2.5 * np.linspace(1, rng.uniform(0.6, 1.4), pairs)
+    pace = MAX_SPEED * rng.random() ** 2.5 * np.linspace(1, rng.uniform(0.6, 1.4), pairs)
     heading = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.15) * times
-    velocity = pace * np.stack([np.cos(heading), np.sin(heading)]) + rng.normal(0, rng.uniform(0, 0.3), (2, pairs))
-    velocity *= np.minimum(1, max_speed / np.maximum(np.hypot(*velocity), 1e-6))
+    shake = rng.normal(0, rng.uniform(0, 0.3), (2, pairs))
+    velocity = pace * np.stack([np.cos(heading), np.sin(heading)]) + shake
+    velocity *= np.minimum(1, MAX_SPEED / np.maximum(np.hypot(*velocity), 1e-6))
     turn = np.clip(rng.normal(0, np.deg2rad(0.25)), -np.deg2rad(1), np.deg2rad(1))
     zoom = np.exp(np.clip(rng.normal(0, 0.003), -0.015, 0.015))
     centre = np.full(2, (size - 1) / 2)
@@ -213,10 +216,10 @@ def camera_path(rng: np.random.Generator, length: int, size: int, max_speed: flo
 def cut_texture(
     photo: Photo, rng: np.random.Generator, low: np.ndarray, high: np.ndarray, coverage: tuple[float, float]
 ) -> Texture:
-    """Cut a random piece for the points from `low` to `high` (x, y) of a layer, flipped and recoloured at random.
+    """Cut a random piece for a layer's points from `low` to `high` (x, y), flipped and recoloured at random.
 
-    The piece is as large as `coverage` says, but is not enlarged by more than MAX_ENLARGEMENT. Where it is reduced, it
-    is low-passed for the pixel distance of the frame, so that nothing aliases when it moves.
+    The piece is as large as `coverage` says, but is not enlarged by more than MAX_ENLARGEMENT. Where it is
+    reduced, it is low-passed for the pixel distance of the frame, so that nothing aliases when it moves.
     """
     shape = np.array([photo.shape[1], photo.shape[0]])
     extent = high - low
@@ -242,15 +245,13 @@ def cut_texture(
     return Texture(recoloured, float(scale), origin - scale * low)
 
 
-def draw_cutout(
-    photo: Photo, rng: np.random.Generator, steps: list[Step], size: int, max_speed: float
-) -> Cutout:
+def draw_cutout(photo: Photo, rng: np.random.Generator, steps: list[Step], size: int) -> Cutout:
     """Draw an object with a wavy outline and a movement of its own, carried along by the camera or not."""
     radius, softness = size * rng.uniform(0.1, 0.28), rng.uniform(1, 2)
-    amplitudes = 0.3 * rng.uniform(-1, 1, 4) / np.arange(2, 6)
+    amplitudes = 0.4 * rng.uniform(-1, 1, 4) / np.arange(2, 6)
     reach = np.full(2, radius * (1 + np.abs(amplitudes).sum()) + softness)
     heading = rng.uniform(0, 2 * np.pi)
-    velocity = max_speed * rng.random() ** 2 * np.array([np.cos(heading), np.sin(heading)])
+    velocity = MAX_SPEED * rng.random() ** 2 * np.array([np.cos(heading), np.sin(heading)])
     turn = np.clip(rng.normal(0, np.deg2rad(1)), -np.deg2rad(3), np.deg2rad(3))
     growth = np.exp(np.clip(rng.normal(0, 0.005), -0.015, 0.015))
     carried = rng.random() < 0.5
@@ -267,14 +268,14 @@ def draw_cutout(
 
 def _render_frame(scene: Scene, frame: int, grid: Points) -> Layers:
     image = scene.background.sample(scene.looks_at[frame])
-    owner = np.zeros(image.shape[:2], np.int64)
+    owner = np.zeros(image.shape[:2], np.uint8)
     pure = np.ones(image.shape[:2], bool)
     for layer, cutout in enumerate(scene.cutouts, start=1):
         points = cutout.own_points(frame, grid)
         alpha = cutout.alpha(points)
         image += alpha[..., None] * (cutout.texture.sample(points) - image)
         owner[alpha > 0.5] = layer
-        pure = (alpha >= 1 - PURE) | (pure & (alpha <= PURE))
+        pure = (alpha == 1) | (pure & (alpha == 0))
     return Layers(image, owner, pure)
 
 
@@ -289,16 +290,21 @@ def _trace_back(scene: Scene, frame: int, grid: Points, owner: np.ndarray) -> Po
     return x, y
 
 
-def _same_layer(target: Points, here: Layers, there: Layers, layers: int) -> np.ndarray:
-    """Pixels whose layer is alone here and at all four neighbours of the point it came from, within the frame."""
-    alone = np.stack([(there.owner == layer) & there.pure for layer in range(layers)], axis=-1).astype(np.float32)
-    arrived = cv2.remap(alone, *target, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    weight = np.take_along_axis(arrived.reshape(alone.shape), here.owner[..., None], axis=-1)[..., 0]
-    return here.pure & (weight > 0.999)
+def _same_layer(target: Points, here: Layers, there: Layers) -> np.ndarray:
+    """Pixels whose layer is alone here and at all neighbours of the point it came from, within the frame.
+
+    The neighbours are those that bilinear interpolation mixes: four, or fewer on a row or column of pixels.
+    """
+    labels = np.where(there.pure, there.owner, NO_LAYER)
+    valid = here.pure.copy()
+    for x, y in product(*((np.floor(axis), np.ceil(axis)) for axis in target)):
+        arrived = cv2.remap(labels, x, y, cv2.INTER_NEAREST, None, cv2.BORDER_CONSTANT, NO_LAYER)
+        valid &= arrived == here.owner
+    return valid
 
 
 def _elastic(rng: np.random.Generator, size: int, pairs: int) -> np.ndarray:
-    """Waves (T-1, 2, 5) for `Step`, long and flat enough that the map never folds: its gradient stays below 0.15."""
+    """Waves (T-1, 2, 5) for `Step`, long and flat so that the map never folds: its gradient is below 0.15."""
     angle = rng.uniform(0, 2 * np.pi, (2, 2))
     number = 2 * np.pi / (size * rng.uniform(0.6, 1.6, 2))
     amplitude = size * rng.uniform(0, 0.006) * np.cos(
@@ -312,7 +318,7 @@ def _elastic(rng: np.random.Generator, size: int, pairs: int) -> np.ndarray:
 
 
 def _colour_change(rng: np.random.Generator) -> np.ndarray:
-    """A (3, 4) matrix from [0, 255] to about [0, 1]: small changes of contrast, brightness, saturation and balance."""
+    """A (3, 4) matrix from [0, 255] to about [0, 1]: slight changes of contrast, brightness, saturation."""
     saturation, contrast = rng.uniform(0.8, 1.2), rng.uniform(0.85, 1.15)
     grey = np.tile([0.299, 0.587, 0.114], (3, 1))
     mixing = contrast * (saturation * np.eye(3) + (1 - saturation) * grey) * rng.uniform(0.96, 1.04, (3, 1))

@@ -1,10 +1,11 @@
 """Procedurally painted style collections: five painters of our own that need no download.
 
-A painter looks at a motif (`data_modules.motifs`) and paints it with one palette and one hand: long strokes along a
-swirling field, short dabs, tesserae, woodblock flats, dots. Strokes are laid coarse to fine where the canvas differs
-from the motif, after the idea of Hertzmann, "Painterly Rendering with Curved Brush Strokes of Multiple Sizes" (1998);
-the bands of the swirl come from line integral convolution (Cabral and Leedom, 1993); the tesserae from a centroidal
-Voronoi diagram in a rotated Chebyshev metric (Hausner, "Simulating Decorative Mosaics", 2001).
+A painter looks at a motif (`data_modules.motifs`) and paints it with one palette and one hand: long strokes
+along a swirling field, short dabs, tesserae, woodblock flats, dots. Strokes are laid coarse to fine where the
+canvas differs from the motif, after the idea of Hertzmann, "Painterly Rendering with Curved Brush Strokes of
+Multiple Sizes" (1998); the bands of the swirl come from line integral convolution (Cabral and Leedom, 1993);
+the tesserae from a centroidal Voronoi diagram in a rotated Chebyshev metric (Hausner, "Simulating Decorative
+Mosaics", 2001).
 """
 
 import os
@@ -16,6 +17,7 @@ from zlib import crc32
 import cv2
 import numpy as np
 
+from data_modules.brush import Brush, detail, flow, smear, tangents, to_angle
 from data_modules.motifs import LANDSCAPES, Motif, landscape, noise, photograph
 from vst.errors import UserError, suggest
 
@@ -24,13 +26,14 @@ VERSION = 1  # part of the cache key: raise it whenever a painter's hand changes
 CACHE_DIR = Path("~/.cache/vst/painted")
 
 _SUBJECTS = ("village", "cat", "field", "sea", "cup", "lake", "wave", "portrait", "orchard", "rocket")
+_SUBJECTS += ("road", "motorcycle")
 
 
 def paint(artist: str, index: int, size: int = 512) -> np.ndarray:
     """Paint work `index` (any integer >= 0; a collection has `WORKS`) of `artist`, deterministically.
 
-    Returns uint8 RGB (H, W, 3) whose short side is `size` pixels (5:4 or square). Strokes are about 6 to 20 pixels
-    wide in a 512-pixel picture and scale with `size`.
+    Returns uint8 RGB (H, W, 3) whose short side is `size` pixels (5:4 or square). Strokes are about 6 to 20
+    pixels wide in a 512-pixel picture and scale with `size`.
 
     Raises:
         UserError: when `artist` is not one of `ARTISTS`.
@@ -44,7 +47,9 @@ def paint(artist: str, index: int, size: int = 512) -> np.ndarray:
     return np.round(np.clip(hand(motif, rng), 0, 1) * 255).astype(np.uint8)
 
 
-def painted_work(artist: str, index: int, size: int = 512, cache_dir: str | Path | None = CACHE_DIR) -> np.ndarray:
+def painted_work(
+    artist: str, index: int, size: int = 512, cache_dir: str | Path | None = CACHE_DIR
+) -> np.ndarray:
     """`paint`, kept as a PNG in `cache_dir` (None or a folder that cannot be written: painted in memory)."""
     _hand(artist)
     if cache_dir is None:
@@ -73,20 +78,20 @@ def _store(path: Path, picture: np.ndarray) -> None:
 
 def _hand(artist: str) -> Callable[[Motif, np.random.Generator], np.ndarray]:
     if artist not in _HANDS:
-        raise UserError(f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; there are: {', '.join(ARTISTS)}")
+        raise UserError(
+            f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; there are: {', '.join(ARTISTS)}"
+        )
     return _HANDS[artist]
-
-
-# ---- palette: luminance ramps for the cool, warm and green parts of a motif --------------------------------------
 
 
 def _ramp(t: np.ndarray, colours: str) -> np.ndarray:
     stops = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colours.split()], np.float32) / 255
-    return np.stack([np.interp(t, np.linspace(0, 1, len(stops)), stops[:, c]) for c in range(3)], -1).astype(np.float32)
+    at = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(t, at, stops[:, c]) for c in range(3)], -1).astype(np.float32)
 
 
 def _tone(image: np.ndarray) -> np.ndarray:
-    """Luminance stretched to [0, 1] between its 1st and 99th percentile, its median moved towards the middle."""
+    """Luminance stretched to [0, 1] from its 1st to 99th percentile, its median moved to the middle."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     low, median, high = np.percentile(gray[::4, ::4], (1, 50, 99))
     stretched = ((gray - low) / max(high - low, 0.05)).clip(0, 1)
@@ -97,192 +102,25 @@ def _tone(image: np.ndarray) -> np.ndarray:
 def _grade(image: np.ndarray, tone: np.ndarray, bias: float, cool: str, warm: str, green: str) -> np.ndarray:
     """Recolour a motif with one luminance ramp (hex colours, dark to light) for each family of hues.
 
-    The motif's mean hue is moved to `bias` (CIE b*, blue is negative), so that every work of a painter has the
-    painter's balance of warm and cool, whatever its motif.
+    The motif's mean hue is moved to `bias` (CIE b*, blue is negative), so that every work of a painter has
+    the painter's balance of warm and cool, whatever its motif.
     """
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     a = lab[..., 1] - 0.4 * lab[..., 1].mean()
     b = lab[..., 2] - 0.75 * lab[..., 2].mean() + bias
-    weights = np.stack([np.exp(np.clip(v, -6, 6)) for v in ((-b - 4) / 6, (b + a - 12) / 6, (b - 2.2 * a - 21) / 6)], -1)
+    families = np.stack([-b - 4, b + a - 12, b - 2.2 * a - 21], -1)
+    weights = np.exp((families / 6).clip(-6, 6))
     weights /= weights.sum(-1, keepdims=True)
     ramps = (_ramp(tone, colours) for colours in (cool, warm, green))
     return sum(weights[..., k : k + 1] * ramp for k, ramp in enumerate(ramps))
 
 
-# ---- direction fields, as double angles so that opposite directions are the same --------------------------------
-
-
-def _tangents(image: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """Edge direction of the smoothed structure tensor: unit double angle (h, w, 2) and edge strength in [0, 1]."""
-    gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 0.35 * sigma)
-    gx, gy = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
-    double = cv2.GaussianBlur(np.stack([gy * gy - gx * gx, -2 * gx * gy], -1), (0, 0), sigma)
-    size = np.linalg.norm(double, axis=-1)
-    return double / (size[..., None] + 1e-9), np.sqrt(size / (np.percentile(size[::4, ::4], 92) + 1e-9)).clip(0, 1)
-
-
-def _flow(motif: Motif, rng: np.random.Generator, vortices: int) -> np.ndarray:
-    """Direction of a drifting stream with eddies, and rings around the lights: unit double angle (h, w, 2)."""
-    h, w = motif.image.shape[:2]
-    y, x = np.mgrid[:h, :w].astype(np.float32)
-    u, v = np.ones((h, w), np.float32), 0.5 * noise(rng, h, w, 0.7 * h, 2)
-    eddies = [(rng.uniform(0, w), rng.uniform(0, h), rng.uniform(0.09, 0.17) * h, 3.0) for _ in range(vortices)]
-    eddies += [(cx, cy, 2.2 * r, 12.0) for cx, cy, r in motif.lights]
-    for cx, cy, r, strength in eddies:
-        dx, dy = (x - cx) / r, (y - cy) / r
-        push = strength * rng.choice([-1, 1]) * np.exp(-(dx * dx + dy * dy) / 1.6)
-        u, v = u - push * (dy + 0.3 * dx), v + push * (dx - 0.3 * dy)
-    size = u * u + v * v + 1e-6
-    return np.stack([(u * u - v * v) / size, 2 * u * v / size], -1)
-
-
-def _angle(double: np.ndarray) -> np.ndarray:
-    return 0.5 * np.arctan2(double[..., 1], double[..., 0])
-
-
-def _smear(texture: np.ndarray, angle: np.ndarray, length: float, step: float) -> np.ndarray:
-    """Line integral convolution of `texture` (h, w) over `length` px along `angle`; zero mean, unit deviation."""
-    h, w = texture.shape
-    y, x = np.mgrid[:h, :w].astype(np.float32)
-    dx0, dy0 = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-    total = texture.copy()
-    for sign in (1, -1):
-        px, py, lx, ly = x, y, sign * dx0, sign * dy0
-        for _ in range(int(length / step / 2)):
-            px, py = px + step * lx, py + step * ly
-            dx, dy = (cv2.remap(d, px, py, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for d in (dx0, dy0))
-            turn = np.sign(dx * lx + dy * ly + 1e-9)
-            lx, ly = dx * turn, dy * turn
-            total += cv2.remap(texture, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return (total - total.mean()) / (total.std() + 1e-6)
-
-
-# ---- the brush ---------------------------------------------------------------------------------------------------
-
-
-class _Brush:
-    """Lays bristle strokes on a canvas of three colour channels and one of paint thickness."""
-
-    def __init__(self, h: int, w: int, ground: tuple[int, int, int], rng: np.random.Generator) -> None:
-        self.canvas = np.full((h, w, 4), (*ground, 0), np.uint8)
-        self.rng = rng
-
-    def layer(
-        self,
-        target: np.ndarray,
-        angle: np.ndarray,
-        width: float,
-        length: float,
-        jitter: float = 0.05,
-        density: float = 1.0,
-        miss: np.ndarray | None = None,
-    ) -> None:
-        """Cover the canvas with strokes `width` x `length` px in the colours of `target` (h, w, 3).
-
-        `jitter` varies a stroke's lightness and hue; where `miss` (h, w) is given it is the probability of a stroke.
-        """
-        h, w = angle.shape
-        spacing = (width * max(width, 0.45 * length) / (2.2 * density)) ** 0.5
-        grid = np.mgrid[0 : h + spacing : spacing, 0 : w + spacing : spacing].reshape(2, -1).T
-        centres = self.rng.permutation(grid + self.rng.uniform(-0.7, 0.7, grid.shape) * spacing)[:, ::-1]
-        rows, cols = self._pixels(centres, h, w)
-        if miss is not None:
-            keep = self.rng.random(len(rows)) < miss[rows, cols]
-            centres, rows, cols = centres[keep], rows[keep], cols[keep]
-        colour = target[rows, cols]
-        colour = colour * (1 + 2 * jitter * self.rng.standard_normal((len(rows), 1)))
-        colour = colour + jitter * self.rng.standard_normal(colour.shape) * (0.7, 0.5, 0.8)
-        paths, counts = self._trace(centres, angle, target, length)
-        self._draw(paths, counts, colour, width)
-
-    @staticmethod
-    def _pixels(points: np.ndarray, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
-        return points[:, 1].astype(int).clip(0, h - 1), points[:, 0].astype(int).clip(0, w - 1)
-
-    def _trace(
-        self, start: np.ndarray, angle: np.ndarray, target: np.ndarray, length: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Follow `angle` from each start until `length`, or earlier where the motif's colour changes."""
-        h, w = angle.shape
-        steps, points = max(4, min(14, round(length / 5))), start
-        rows, cols = self._pixels(points, h, w)
-        first, heading = target[rows, cols], self.rng.choice([-1.0, 1.0], (len(start), 1))
-        direction = heading * np.stack([np.cos(angle[rows, cols]), np.sin(angle[rows, cols])], -1)
-        stride = (length / steps) * self.rng.uniform(0.7, 1.3, (len(start), 1))
-        path, alive, counts = [points], np.ones(len(start), bool), np.ones(len(start), int)
-        for _ in range(steps):
-            points = points + stride * direction
-            rows, cols = self._pixels(points, h, w)
-            alive &= np.abs(target[rows, cols] - first).sum(-1) < 0.55
-            counts += alive
-            path.append(points)
-            turn = np.stack([np.cos(angle[rows, cols]), np.sin(angle[rows, cols])], -1)
-            direction = turn * np.sign((turn * direction).sum(-1, keepdims=True) + 1e-9)
-        return np.stack(path, 1), np.maximum(counts, 3)
-
-    def _draw(self, paths: np.ndarray, counts: np.ndarray, colour: np.ndarray, width: float) -> None:
-        bristles = max(3, round(width / 2.2))
-        thickness = max(1, round(1.4 * width / bristles))
-        heading = np.gradient(paths, axis=1)
-        normal = np.stack([-heading[..., 1], heading[..., 0]], -1)
-        normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
-        offsets = np.linspace(-0.5, 0.5, bristles) * (width - thickness)
-        tracks = np.round((paths[:, None] + offsets[None, :, None, None] * normal[:, None]) * 8).astype(np.int32)
-        shade = 1 + 0.05 * self.rng.standard_normal((len(paths), bristles, 1))
-        paint = np.empty((len(paths), bristles, 4))
-        paint[..., :3] = (colour[:, None] * shade).clip(0, 1) * 255
-        load = self.rng.uniform(120, 200, (len(paths), 1)) + self.rng.uniform(-22, 22, (len(paths), bristles))
-        round_off = np.abs(np.linspace(-1, 1, bristles)) ** 3
-        paint[..., 3] = load - 90 * round_off
-        ragged = 0.13 * paths.shape[1] * (0.6 * round_off + self.rng.random((2, len(paths), bristles)))
-        first = np.minimum(ragged[0].astype(int), counts[:, None] - 2)
-        last = np.maximum(counts[:, None] - ragged[1].astype(int), first + 2)
-        for stroke, colours, begin, end in zip(tracks, paint.tolist(), first.tolist(), last.tolist(), strict=True):
-            for bristle, rgba, a, b in zip(stroke, colours, begin, end, strict=True):
-                cv2.polylines(self.canvas, [bristle[a:b]], False, rgba, thickness, cv2.LINE_AA, 3)
-
-    def dots(self, target: np.ndarray, angle: np.ndarray, size: float, density: float) -> None:
-        """Scatter round dabs `size` px wide whose hues are broken up: purer, scattered, some complementary."""
-        h, w = angle.shape
-        spacing = 0.95 * size / density**0.5
-        grid = np.mgrid[0 : h + spacing : spacing, 0 : w + spacing : spacing].reshape(2, -1).T
-        centres = self.rng.permutation(grid + self.rng.uniform(-0.4, 0.4, grid.shape) * spacing)[:, ::-1]
-        rows, cols = self._pixels(centres, h, w)
-        lab = cv2.cvtColor(target[rows, cols][None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-        opposite = self.rng.random(len(lab)) < 0.14
-        lab[:, 1:] *= np.where(opposite, -0.9, 1.25)[:, None]
-        lab += self.rng.standard_normal(lab.shape) * (7, 12, 15)
-        colour = cv2.cvtColor(lab[None].astype(np.float32), cv2.COLOR_LAB2RGB)[0].clip(0, 1) * 255
-        paint = np.concatenate([colour, self.rng.uniform(90, 220, (len(lab), 1))], 1)
-        half = 0.22 * size * np.stack([np.cos(angle[rows, cols]), np.sin(angle[rows, cols])], -1)
-        ends = np.round(np.stack([centres - half, centres + half], 1) * 8).astype(int).tolist()
-        thickness = max(1, round(0.8 * size))
-        for (a, b), rgba in zip(ends, paint.tolist(), strict=True):
-            cv2.line(self.canvas, a, b, rgba, thickness, cv2.LINE_AA, 3)
-
-    def finish(self, relief: float) -> np.ndarray:
-        """The picture (h, w, 3) in [0, 1], its paint lit from the upper left."""
-        thick = cv2.GaussianBlur(self.canvas[..., 3].astype(np.float32) / 255, (0, 0), 0.7)
-        slope = cv2.Sobel(thick, cv2.CV_32F, 1, 0) + cv2.Sobel(thick, cv2.CV_32F, 0, 1)
-        light = (relief * slope).clip(-0.5, 0.5)[..., None]
-        return self.canvas[..., :3].astype(np.float32) / 255 * (1 + light) + 0.12 * light.clip(0, None)
-
-
-def _detail(target: np.ndarray, sigma: float) -> np.ndarray:
-    """Where broad strokes would lose the motif: probability (h, w) of a fine stroke."""
-    lost = np.abs(target - cv2.GaussianBlur(target, (0, 0), sigma)).sum(-1)
-    return (cv2.GaussianBlur(lost, (0, 0), sigma / 2) * 7).clip(0, 1)
-
-
-# ---- the painters ------------------------------------------------------------------------------------------------
-
-
 def _swirl(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     h, w = motif.image.shape[:2]
     unit = h / 512
-    tangent, edge = _tangents(motif.image, 9 * unit)
-    angle = _angle(tangent * edge[..., None] ** 2 * 1.5 + _flow(motif, rng, 6) * (1.05 - edge[..., None]))
-    bands = _smear(noise(rng, h, w, 16 * unit, 1), angle, 110 * unit, 6 * unit)
+    tangent, edge = tangents(motif.image, 9 * unit)
+    angle = to_angle(tangent * edge[..., None] ** 2 * 1.5 + flow(motif, rng, 6) * (1.05 - edge[..., None]))
+    bands = smear(noise(rng, h, w, 16 * unit, 1), angle, 110 * unit, 6 * unit)
     tone = (_tone(motif.image) * 0.88 + 0.03 + 0.15 * bands * (1 - 0.5 * edge)).clip(0, 1)
     target = _grade(
         motif.image, tone, -9,
@@ -290,20 +128,20 @@ def _swirl(motif: Motif, rng: np.random.Generator) -> np.ndarray:
         "140f2a 4a2a28 9a5a20 d8981c f6c838 fff08c",
         "08142a 123c54 2a6a5c 4c8e5c d0c454 fcea80",
     )  # fmt: skip
-    brush = _Brush(h, w, (14, 22, 60), rng)
+    brush = Brush(h, w, (14, 22, 60), rng)
     brush.layer(target, angle, 15 * unit, 90 * unit, 0.05)
     brush.layer(target, angle, 8 * unit, 60 * unit, 0.08)
-    brush.layer(target, angle, 5 * unit, 34 * unit, 0.08, miss=0.12 + 0.88 * _detail(target, 5 * unit))
+    brush.layer(target, angle, 5 * unit, 34 * unit, 0.08, where=0.12 + 0.88 * detail(target, 5 * unit))
     return brush.finish(0.5)
 
 
 def _impasto(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     h, w = motif.image.shape[:2]
     unit = h / 512
-    tangent, edge = _tangents(motif.image, 10 * unit)
+    tangent, edge = tangents(motif.image, 10 * unit)
     wind = 0.9 * noise(rng, h, w, 0.5 * h, 2) - 0.5
     breeze = np.stack([np.cos(2 * wind), np.sin(2 * wind)], -1)
-    angle = _angle(tangent * edge[..., None] + breeze * (1 - edge[..., None]))
+    angle = to_angle(tangent * edge[..., None] + breeze * (1 - edge[..., None]))
     patches = noise(rng, h, w, 26 * unit, 2)
     tone = (_tone(motif.image) * 0.92 + 0.04 + 0.07 * patches).clip(0, 1)
     target = _grade(
@@ -312,11 +150,11 @@ def _impasto(motif: Motif, rng: np.random.Generator) -> np.ndarray:
         "3a1430 8a2c2c c85426 ea8a2c f6b848 fce08c fff6d4",
         "1c2a2e 2e5a38 5e8434 94a83c ccc458 f0e48c",
     )  # fmt: skip
-    brush = _Brush(h, w, (150, 84, 50), rng)
+    brush = Brush(h, w, (150, 84, 50), rng)
     brush.layer(target, angle, 18 * unit, 36 * unit, 0.05)
     loose = angle + 0.35 * noise(rng, h, w, 40 * unit, 1)
     brush.layer(target, loose, 11 * unit, 22 * unit, 0.075)
-    brush.layer(target, angle, 6 * unit, 15 * unit, 0.07, density=1.4, miss=_detail(target, 5 * unit))
+    brush.layer(target, angle, 6 * unit, 15 * unit, 0.07, density=1.4, where=detail(target, 5 * unit))
     return brush.finish(0.6)
 
 
@@ -330,8 +168,8 @@ def _pointillism(motif: Motif, rng: np.random.Generator) -> np.ndarray:
         "5a1c4c a83a58 dc6a54 f09a6c f8cc8c fff2d0",
         "1e4a58 2e7a64 62a668 a4c878 dce4a0 fbf8d8",
     )  # fmt: skip
-    brush = _Brush(h, w, (232, 220, 196), rng)
-    angle = _angle(_tangents(motif.image, 10 * unit)[0])
+    brush = Brush(h, w, (232, 220, 196), rng)
+    angle = to_angle(tangents(motif.image, 10 * unit)[0])
     for size, density in ((10, 1.0), (8, 1.0), (5.5, 0.4)):
         brush.dots(target, angle, size * unit, density)
     return brush.finish(0.07)
@@ -340,9 +178,9 @@ def _pointillism(motif: Motif, rng: np.random.Generator) -> np.ndarray:
 def _mosaic(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     h, w = motif.image.shape[:2]
     unit = h / 512
-    tangent, edge = _tangents(motif.image, 8 * unit)
-    stream = _flow(motif, rng, 2)
-    angle = _angle(tangent * edge[..., None] + stream * (1 - edge[..., None]) * 0.5)
+    tangent, edge = tangents(motif.image, 8 * unit)
+    stream = flow(motif, rng, 2)
+    angle = to_angle(tangent * edge[..., None] + stream * (1 - edge[..., None]) * 0.5)
     labels = _tesserae(angle, edge, 13 * unit, rng)
     target = _grade(
         motif.image, (_tone(motif.image) + 0.06 * noise(rng, h, w, 50 * unit, 2)).clip(0, 1), 2,
@@ -352,7 +190,9 @@ def _mosaic(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     )  # fmt: skip
     count = np.maximum(np.bincount(labels.ravel()), 1)
     tiles = np.stack([np.bincount(labels.ravel(), target[..., c].ravel()) / count for c in range(3)], -1)
-    tiles = tiles * (1 + 0.13 * rng.standard_normal((len(tiles), 1))) + 0.035 * rng.standard_normal(tiles.shape)
+    tiles = tiles * (1 + 0.13 * rng.standard_normal((len(tiles), 1))) + 0.035 * rng.standard_normal(
+        tiles.shape
+    )
     y, x = np.mgrid[:h, :w]
     centre = [np.bincount(labels.ravel(), v.ravel()) / count for v in (x, y)]
     tilt = 0.16 * rng.standard_normal((2, len(tiles))) / (13 * unit)
@@ -370,7 +210,7 @@ def _mosaic(motif: Motif, rng: np.random.Generator) -> np.ndarray:
 
 
 def _tesserae(angle: np.ndarray, edge: np.ndarray, spacing: float, rng: np.random.Generator) -> np.ndarray:
-    """Labels (h, w) of near-square cells about `spacing` px wide, turned to `angle` and pushed off the edges."""
+    """Labels (h, w) of near-square cells `spacing` px wide, turned to `angle` and pushed off the edges."""
     h, w = angle.shape
     seeds = np.mgrid[spacing / 2 : h : spacing, spacing / 2 : w : spacing].reshape(2, -1).T
     seeds = seeds + rng.uniform(-0.35, 0.35, seeds.shape) * spacing
@@ -404,8 +244,8 @@ def _woodblock(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     for _ in range(3):
         flat = cv2.medianBlur(flat, 2 * round(4.5 * unit) + 1)
     flat = flat.astype(np.float32) / 255
-    tangent, edge = _tangents(flat, 9 * unit)
-    angle = _angle(tangent * edge[..., None] + _flow(motif, rng, 1) * (1 - edge[..., None]) * 0.6)
+    tangent, edge = tangents(flat, 9 * unit)
+    angle = to_angle(tangent * edge[..., None] + flow(motif, rng, 1) * (1 - edge[..., None]) * 0.6)
     tone = cv2.GaussianBlur(_tone(flat), (0, 0), 1.5 * unit) ** 0.62 * 0.99
     steps = np.floor(tone * 5) / 4
     inks = (
@@ -421,12 +261,15 @@ def _woodblock(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     deep = np.array((24, 44, 96)) / 255
     bokashi = 0.8 * np.exp(-((y / rng.uniform(0.08, 0.16)) ** 2))
     block = block * (1 - bokashi) + (block * 0.25 + deep * 0.75) * bokashi
-    grooves = _smear(rng.standard_normal((h, w), dtype=np.float32), angle, 60 * unit, 1.6 * unit)
+    grooves = smear(rng.standard_normal((h, w), dtype=np.float32), angle, 60 * unit, 1.6 * unit)
     grooves = cv2.GaussianBlur(grooves, (0, 0), 0.8 * unit)
     carved = ((grooves / grooves.std() - 0.8) * 3).clip(0, 1)[..., None]
     dark = (steps < 0.3)[..., None]  # light lines in the dark blocks, dark lines in the light ones
     block = block + carved * np.where(dark, 0.38, 0.3) * (np.where(dark, (0.66, 0.8, 0.82), deep) - block)
-    line = cv2.morphologyEx(np.round(steps * 4).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0
+    line = (
+        cv2.morphologyEx(np.round(steps * 4).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
+        > 0
+    )
     near = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, 5)
     pressure = 1.2 + 0.35 * noise(rng, h, w, 40 * unit, 2) + 0.9 * edge
     ink = cv2.GaussianBlur((pressure * unit - near).clip(0, 1), (0, 0), 0.6)[..., None]

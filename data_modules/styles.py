@@ -1,144 +1,363 @@
-"""Where pictures of the style come from: one picture, a folder, a WikiArt tree or the embedded painted collections.
+"""Where pictures of the style come from: a picture, a folder, a WikiArt tree or an embedded collection.
 
-Each source yields random square crops. A picture is first scaled so that its short side is `short_side`: this sets
-the size of the brush strokes in the crops and so in the stylised video. At 256 a crop of 160 shows most of a
-picture, with fine strokes; a larger `short_side` gives broader strokes and less of the composition.
+Every source yields random square crops. A picture is first scaled down so that its short side is
+`short_side`: this sets the size of the brush strokes in the crops and so in the stylised video. At 256 a crop
+of 160 shows most of the composition with fine strokes; 320 (the default) and more give broader strokes and
+less of the composition.
 """
 
+import logging
 import os
 import re
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from itertools import islice
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from data_modules.painted import ARTISTS, CACHE_DIR, WORKS, painted_work
-from vst.errors import UserError
+from data_modules.wikiart import key, pictures_of
+from vst.errors import UserError, suggest
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 ZOOM = (0.8, 1.25)
 FEW_PICTURES = 10
 DEFAULT_ARTIST = "swirl"
 WIKIART_VARIABLE = "VST_WIKIART"
 WIKIART_FOLDER = Path("data/wikiart")
 
+_log = logging.getLogger(__name__)
+
 
 class Unreadable(Exception):
-    """A picture of a collection that cannot be decoded; its text is the reason, it is left out."""
+    """A picture that cannot be decoded; the text is the reason."""
 
 
 class Pictures:
-    """Random crops of a list of pictures, loaded when first needed and kept small; the base of every style source.
+    """Random crops of a list of pictures, a `data_modules.base.StyleSource`; the base of all style sources.
+
+    Pictures are kept in memory as uint8 at reduced size, at most `cache` of them (about 0.5 MB each). A
+    collection of files that fits is loaded at once, a bigger one and the painted ones when first drawn.
 
     Args:
-        items: what `load` understands, one per picture.
+        items: one entry per picture, understood by `load`.
         load: item -> uint8 RGB (h, w, 3); raises `Unreadable`.
         name: short slug for file names and the dashboard.
         origin: where the pictures come from, for the log.
         crop: side S of the crops, pixels.
-        short_side: short side of a picture before the random zoom of 0.8 to 1.25, pixels.
-        cache: pictures kept in memory, uint8 at `short_side`; a few hundred kB each.
-
-    A picture or a zoom too small for the crop is scaled up until the crop fits.
+        short_side: short side of a larger picture before the random zoom of 0.8 to 1.25, pixels. A smaller
+            picture keeps its size; one smaller than the crop is scaled up so that the crop fits.
+        cache: how many pictures are kept in memory.
 
     Raises:
-        UserError: a number is too small, or no picture is left.
+        UserError: a number is too small, or there is no readable picture.
     """
 
     def __init__(
         self,
-        items: Sequence,
-        load: Callable[[object], np.ndarray],
-        *,
+        items: Sequence[Any],
+        load: Callable[[Any], np.ndarray],
         name: str,
         origin: str,
         crop: int,
         short_side: int,
-        cache: int = 256,
+        cache: int,
     ) -> None:
-        for key, value, least in (("crop", crop, 16), ("short_side", short_side, 16), ("cache", cache, 1)):
+        for option, value, least in (("crop", crop, 16), ("short_side", short_side, 16), ("cache", cache, 1)):
             if value < least:
-                raise UserError(f"style.{key} is {value}, it has to be at least {least}")
+                raise UserError(f"style.{option} is {value}, it has to be at least {least}")
         self.name = name
         self.crop = crop
         self.short_side = short_side
         self._origin = origin
         self._items = list(items)
         self._load = load
-        self._cache_size = cache
-        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._limit = cache
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._bad: dict[int, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._items) - len(self._bad)
+        self._enlarged: set[int] = set()
 
     def sample(self, rng: np.random.Generator) -> Tensor:
         """Draw one crop (3, crop, crop), float32 RGB in [0, 1]: random picture, place, zoom and mirroring."""
-        picture = self._draw(rng)
+        picture = self._picture(int(rng.integers(len(self._items))))
         h, w = picture.shape[:2]
-        zoom = max(rng.uniform(*ZOOM), self.crop / min(h, w))
-        side = min(round(self.crop / zoom), h, w)
+        side = min(round(self.crop / rng.uniform(*ZOOM)), h, w)
         y, x = rng.integers(h - side + 1), rng.integers(w - side + 1)
-        view = picture[y : y + side, x : x + side]
-        if side != self.crop:
-            way = cv2.INTER_AREA if side > self.crop else cv2.INTER_CUBIC
-            view = cv2.resize(view, (self.crop, self.crop), interpolation=way)
-        if rng.random() < 0.5:
-            view = view[:, ::-1]
-        return _tensor(view)
+        view = _resize(picture[y : y + side, x : x + side], self.crop, self.crop)
+        return _tensor(view[:, ::-1] if rng.random() < 0.5 else view)
 
     def reference(self) -> Tensor:
-        """The first readable picture, whole, (3, h, w), its short side at `short_side`."""
-        for index in range(len(self._items)):
-            picture = self._get(index)
-            if picture is not None:
-                return _tensor(picture)
-        raise self._nothing_left()
+        """The first readable picture, whole: (3, h, w) float32 RGB in [0, 1], scaled as for the crops."""
+        return _tensor(self._picture(0))
 
     def origin(self) -> str:
-        """Where the pictures come from, including a fallback."""
+        """Where the pictures come from; says so when it is a fallback."""
         return self._origin
 
     def describe(self) -> str:
-        """One line for the log: origin, sizes, and whatever is unusual about the pictures."""
-        notes = [self._origin, f"crops of {self.crop} px at short side {self.short_side}"]
-        if self.crop > self.short_side:
-            notes.append(f"pictures scaled up to {self.crop} px so that the crop fits")
+        """One line for the log: origin, scale, and what is unusual about the pictures known so far."""
+        notes = [self._origin, f"crops of {self.crop} px at short side {max(self.short_side, self.crop)} px"]
+        if 1 < len(self._items) - len(self._bad) < FEW_PICTURES:
+            notes.append(f"note: fewer than {FEW_PICTURES} pictures, a discriminator may learn them by heart")
+        if self._enlarged:
+            small = _names(self._items[k] for k in sorted(self._enlarged))
+            notes.append(f"scaled up so that the crop fits: {small}")
         if self._bad:
             notes.append(self._skipped())
-        return ", ".join(notes)
+        return "; ".join(notes)
 
-    def _draw(self, rng: np.random.Generator) -> np.ndarray:
-        """A random readable picture. It depends on `rng` only, not on which pictures were found bad before."""
-        for _ in range(8):
-            picture = self._get(int(rng.integers(len(self._items))))
+    def load_files(self) -> None:
+        """Load a collection that fits the memory, naming unreadable pictures in one warning; else one."""
+        if len(self._items) <= self._limit:
+            for index in range(len(self._items)):
+                self._get(index)
+            if self._bad:
+                _log.warning("style pictures: %s", self._skipped())
+        self._picture(0)
+
+    def _picture(self, first: int) -> np.ndarray:
+        """Picture `first` or, where that is unreadable, the next one: the same whatever was drawn before."""
+        for index in chain(range(first, len(self._items)), range(first)):
+            known_bad = index in self._bad
+            picture = None if known_bad else self._get(index)
             if picture is not None:
                 return picture
-        start = int(rng.integers(len(self._items)))
-        for index in (*range(start, len(self._items)), *range(start)):
-            picture = self._get(index)
-            if picture is not None:
-                return picture
-        raise self._nothing_left()
+            if not known_bad:
+                _log.warning("style pictures: %s skipped (%s)", self._items[index], self._bad[index])
+        raise UserError(f"{self._origin}: no readable picture; {self._skipped()}")
 
     def _get(self, index: int) -> np.ndarray | None:
-        if index in self._bad:
-            return None
-        if index in self._cache:
-            self._cache.move_to_end(index)
-            return self._cache[index]
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
         try:
-            picture = _shrink(self._load(self._items[index]), self.short_side)
+            picture = self._load(self._items[index])
         except Unreadable as error:
             self._bad[index] = str(error)
             return None
-        self._cache[index] = picture
-        if len(self._cache) > self._cache_size:
-            self._cache.popitem(last=False)
+        short = min(picture.shape[:2])
+        if short < self.crop:
+            self._enlarged.add(index)
+        scale = max(min(self.short_side, short), self.crop) / short
+        height, width = (max(self.crop, round(n * scale)) for n in picture.shape[:2])
+        self._kept[index] = picture = _resize(picture, height, width)
+        if len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
         return picture
+
+    def _skipped(self) -> str:
+        reasons = (f"{self._items[k]} ({why})" for k, why in sorted(self._bad.items())[:5])
+        more = ", ..." if len(self._bad) > 5 else ""
+        return f"{len(self._bad)} of {len(self._items)} unreadable, skipped: {', '.join(reasons)}{more}"
+
+
+class ImageStyle(Pictures):
+    """The style of one picture.
+
+    Raises:
+        UserError: `image` is missing, a folder or not a picture.
+    """
+
+    def __init__(self, image: str | Path | None, crop: int = 160, short_side: int = 320) -> None:
+        if image is None:
+            raise UserError("style.image is not given: name the picture, style.image=/path/to/picture.jpg")
+        path = Path(image).expanduser()
+        if path.is_dir():
+            raise UserError(
+                f"style.image={image} is a folder: use style=folder style.root={image}, or name one picture"
+            )
+        if not path.is_file():
+            raise UserError(f"style.image={image}: there is no such file")
+        load = partial(_read, least=max(crop, short_side))
+        try:
+            load(path)
+        except Unreadable as error:
+            raise UserError(
+                f"style.image={image} is not a readable picture ({error}): give a JPEG or PNG"
+            ) from None
+        super().__init__([path], load, _slug(path.stem), f"the picture {path}", crop, short_side, cache=1)
+        self.load_files()
+
+
+class FolderStyle(Pictures):
+    """The style of all pictures below a folder.
+
+    Args:
+        root: the folder, searched recursively.
+        crop, short_side, cache: see `Pictures`.
+
+    Raises:
+        UserError: `root` is missing, a file, or holds no readable picture.
+    """
+
+    def __init__(
+        self, root: str | Path | None, crop: int = 160, short_side: int = 320, cache: int = 256
+    ) -> None:
+        if root is None:
+            raise UserError(
+                "style.root is not given: name a folder with pictures, style.root=/path/to/folder"
+            )
+        folder = _folder(root, "style.root")
+        files = _pictures_below(folder)
+        load = partial(_read, least=max(crop, short_side))
+        origin = f"{len(files)} pictures below {folder}"
+        super().__init__(files, load, _slug(folder.resolve().name), origin, crop, short_side, cache)
+        self.load_files()
+
+
+class PaintedStyle(Pictures):
+    """An embedded collection, painted by `data_modules.painted`; needs no file and no download.
+
+    Args:
+        artist: one of `data_modules.painted.ARTISTS`.
+        crop, short_side: see `Pictures`.
+        works: number of pictures.
+        size: short side at which they are painted, pixels.
+        cache_dir: where painted pictures are kept for the next run; None keeps them in memory only.
+
+    Raises:
+        UserError: unknown artist, or a number too small.
+    """
+
+    def __init__(
+        self,
+        artist: str = DEFAULT_ARTIST,
+        crop: int = 160,
+        short_side: int = 320,
+        works: int = WORKS,
+        size: int = 512,
+        cache_dir: str | Path | None = CACHE_DIR,
+    ) -> None:
+        if artist not in ARTISTS:
+            raise UserError(
+                f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; known: {', '.join(ARTISTS)}"
+            )
+        for name, value, least in (("works", works, 1), ("size", size, 64)):
+            if value < least:
+                raise UserError(f"style.{name} is {value}, it has to be at least {least}")
+        load = partial(_painted, artist=artist, size=size, cache_dir=cache_dir)
+        super().__init__(range(works), load, artist, _embedded(artist, works), crop, short_side, cache=works)
+
+
+class WikiArtStyle(Pictures):
+    """The pictures of one artist in a local WikiArt folder, or else an embedded painted collection.
+
+    Folders of these shapes are understood: `<artist>/*.jpg`, `<movement>/<artist>_<title>.jpg` and
+    `**/<artist>/**/*.jpg`. Names are compared without case and accents, with `-`, `_` and space equal; a part
+    of a name is enough (`monet`, `van gogh`) where it fits one artist only. The name of a movement's folder
+    works too.
+
+    Args:
+        root: the WikiArt folder. None: `$VST_WIKIART`, else `data/wikiart` below the working directory, else
+        the
+            embedded collection; `origin()` and `describe()` say which it is.
+        artist: whose pictures; None: all pictures of the folder. With no `root`, one of the embedded artists
+            chooses that collection.
+        crop, short_side, cache: see `Pictures`.
+        cache_dir: where embedded painted pictures are kept, see `PaintedStyle`.
+
+    Raises:
+        UserError: a folder was named and is missing or empty; `artist` is unknown or fits several.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        artist: str | None = None,
+        crop: int = 160,
+        short_side: int = 320,
+        cache: int = 256,
+        cache_dir: str | Path | None = CACHE_DIR,
+    ) -> None:
+        folder = None if root is None and artist in ARTISTS else _wikiart_folder(root)
+        if folder is not None:
+            files, name, origin = pictures_of(folder, _pictures_below(folder), artist)
+            load = partial(_read, least=max(crop, short_side))
+            super().__init__(files, load, _slug(name), origin, crop, short_side, cache)
+            self.load_files()
+            return
+        missing = f"no WikiArt folder found (style.root=..., ${WIKIART_VARIABLE} or {WIKIART_FOLDER})"
+        if artist is not None and artist not in ARTISTS:
+            raise UserError(
+                f"{missing}, so there are no pictures by {artist!r}: name the folder with style.root=..., "
+                f"or choose an embedded collection, style.artist={'|'.join(ARTISTS)}"
+            )
+        name = artist or DEFAULT_ARTIST
+        origin = _embedded(name, WORKS) if artist else f"{missing}: using the {_embedded(name, WORKS)}"
+        load = partial(_painted, artist=name, size=512, cache_dir=cache_dir)
+        super().__init__(range(WORKS), load, name, origin, crop, short_side, cache=WORKS)
+
+
+def _embedded(artist: str, works: int) -> str:
+    return f"embedded painted collection '{artist}', {works} works"
+
+
+def _wikiart_folder(root: str | Path | None) -> Path | None:
+    if root is not None:
+        return _folder(root, "style.root")
+    if os.environ.get(WIKIART_VARIABLE):
+        return _folder(os.environ[WIKIART_VARIABLE], f"${WIKIART_VARIABLE}")
+    return WIKIART_FOLDER if WIKIART_FOLDER.is_dir() else None
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", key(name)).strip("-") or "style"
+
+
+def _names(items: Iterable[Any]) -> str:
+    names = [item.name if isinstance(item, Path) else f"work {item}" for item in items]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _folder(root: str | Path, key: str) -> Path:
+    folder = Path(root).expanduser()
+    if folder.is_file():
+        raise UserError(
+            f"{key}={root} is a file, a folder with pictures is needed; for one picture use style=image"
+        )
+    if not folder.is_dir():
+        raise UserError(f"{key}={root}: there is no such folder")
+    return folder
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    files = []
+    for place, _, names in os.walk(folder):
+        files += [Path(place, n) for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
+    if not files:
+        raise UserError(f"no picture below {folder}: files ending in {' '.join(SUFFIXES)} are looked for")
+    return sorted(files)
+
+
+def _read(path: Path, least: int) -> np.ndarray:
+    """Decode a picture upright, on white; a large JPEG may come reduced, to `2 * least` pixels or more."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (2 * least, 2 * least))
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Unreadable(str(error).split("\n")[0] or type(error).__name__) from None
+    white = Image.new("RGBA", upright.size, "white")
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def _painted(index: int, artist: str, size: int, cache_dir: str | Path | None) -> np.ndarray:
+    return painted_work(artist, index, size, cache_dir)
+
+
+def _resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    if picture.shape[:2] == (height, width):
+        return picture
+    smaller = height < picture.shape[0]
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def _tensor(picture: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32) / 255)

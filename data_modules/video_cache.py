@@ -1,10 +1,10 @@
 """The training cache: every video of a folder, once, small and quick to read at random.
 
-Reading random clips from 720p files with long groups of pictures costs about 17 times as much as from a 256 pixel
-copy with short closed groups (docs/benchmarks.md). So each video is copied once: upright, scaled down, every frame
-that plays exactly once and in order, H.264 with closed groups and no B-frames, no edit list, no audio. The copy's
-timestamps just number the frames. A copy is found again by the content of its source and by the settings, and an
-index beside it (JSON) says where its scenes begin.
+A random clip from a 720p file with long groups of pictures costs about 17 times the decoding of one from a
+256 pixel copy with short groups. So each video is copied once: upright, scaled down, every frame that plays
+exactly once and in order, H.264 with closed groups and no B-frames, no edit list, no audio. The copy's
+timestamps just number the frames. A copy is found again by the content of its source and by the settings, and
+an index beside it (JSON) says where its scenes begin.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from vst.cuts import CutDetector
 from vst.errors import UserError
 from vst.video.clips import FrameIndex, upright
 from vst.video.probe import probe
@@ -36,17 +40,18 @@ EXTENSIONS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 PICTURES = (".jpg", ".jpeg", ".png")
 CACHE_FORMAT = 1  # raise it when copies or their indices change, so that old ones are made again
 GROUP = 16  # frames per group of pictures: a random clip decodes half of one in vain
+SMALLEST = 16  # pixels: what the cut detector and the encoder need
 STALE_SECONDS = 3600
-CUT_LEAST, CUT_RATIO, CUT_WINDOW = 0.06, 3.0, 2
+COPY_NAME = re.compile(r"[0-9a-f]{32}-\d+px-v\d+\.mp4")
 
 
 @dataclass(frozen=True)
 class TrainingVideo:
     """A video that clips can be drawn from.
 
-    `name` is the source's path below the root, `digest` the hash of its content. `index` describes the file that
-    is read, at `size` (width, height). `cuts` are the frames that begin a new scene. `damaged` says why the
-    source ended early, or is None.
+    `name` is the source's path below the root, `digest` the hash of its content. `index` describes the file
+    that is read, at `size` (width, height). `cuts` are the frames that begin a new scene. `damaged` says
+    why the source ended early, or is None.
     """
 
     name: str
@@ -89,11 +94,13 @@ def scan_folder(
 ) -> Scan:
     """Prepare every video below `root`, in the order of their paths; broken files are left out and named.
 
-    Frames have a short side of `short_side` pixels (an even number) or less: nothing is scaled up. With `cache`,
-    copies are made in `cache_dir`, by default `<root>/.vst_cache` where that can be written, else `~/.cache/vst`;
-    finished copies are kept between runs. Without it, every file is decoded once to index it, in each run.
+    Frames have a short side of `short_side` pixels (an even number) or less: nothing is scaled up. With
+    `cache`, copies are made in `cache_dir`, by default `<root>/.vst_cache` where that can be written, else
+    `~/.cache/vst`; finished copies are kept between runs. Without it, every file is decoded once to index
+    it, in each run.
 
-    Raises UserError where `root` is no folder or has no videos, none can be read, or the cache cannot be written.
+    Raises UserError where `root` is no folder or has no videos, none can be read, or the cache cannot be
+    written.
     """
     root = Path(root).expanduser()
     paths = find_videos(root)
@@ -114,7 +121,7 @@ def scan_folder(
                 videos.append(_prepare(path, name, short_side, folder, report))
             except CacheError:
                 raise
-            except (UserError, OSError) as error:
+            except (UserError, OSError, av.FFmpegError) as error:
                 skipped.append((name, str(error).removeprefix(str(path)).lstrip(": ")))
     if not videos:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
@@ -123,13 +130,14 @@ def scan_folder(
 
 
 def find_videos(root: Path) -> list[Path]:
-    """Return the video files below `root`, sorted by path; hidden files and folders are passed over."""
+    """Return the videos below `root`, sorted by path; hidden ones and the cache's copies are passed over."""
     if not root.exists():
         raise UserError(f"data.root={root}: no such folder; give a folder that holds videos")
     if not root.is_dir():
         raise UserError(f"data.root={root} is a file; give the folder that holds it")
     found = [path for path in root.rglob("*") if not _hidden(path, root) and path.is_file()]
     videos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
+    videos = [path for path in videos if not COPY_NAME.fullmatch(path.name)]
     if videos:
         return videos
     kinds = ", ".join(extension[1:] for extension in EXTENSIONS)
@@ -147,75 +155,67 @@ def fit(width: int, height: int, short_side: int) -> tuple[int, int]:
     return max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2)
 
 
-def find_cuts(changes: list[float]) -> tuple[int, ...]:
-    """Return the frames that begin a new scene.
-
-    `changes[i]` in [0, 1] is the mean absolute difference of frames i + 1 and i. A cut is a large change that
-    stands out from those around it, so that quick motion, which lasts, is none.
-    """
-    cuts = []
-    for i, change in enumerate(changes):
-        around = changes[max(0, i - CUT_WINDOW) : i] + changes[i + 1 : i + 1 + CUT_WINDOW]
-        usual = sum(around) / len(around) if around else 0.0
-        if change > CUT_LEAST and change > CUT_RATIO * usual:
-            cuts.append(i + 1)
-    return tuple(cuts)
-
-
 class CacheError(UserError):
     """The cache cannot be written: no reason to leave out the video, but to stop."""
 
 
-class _Changes:
-    """Watches frames go by and notes how much each differs from the one before, seen at thumbnail size."""
+class _Pass:
+    """One pass over a video: finds its cuts, counts its frames for the progress bar, and encodes its copy.
 
-    def __init__(self) -> None:
-        self.values: list[float] = []
-        self._last: np.ndarray | None = None
+    Called with every frame in turn. Without an output container nothing is encoded.
+    """
 
-    def __call__(self, frame: av.VideoFrame) -> None:
-        thumbnail = frame.to_ndarray(format="gray", width=32, height=32, interpolation="AREA").astype(np.float32)
-        if self._last is not None:
-            self.values.append(float(np.abs(thumbnail - self._last).mean() / 255))
-        self._last = thumbnail
-
-
-class _Encoder:
-    """Writes every frame it is shown, upright and scaled, into an open container."""
-
-    def __init__(self, container: av.container.OutputContainer, short_side: int) -> None:
-        self._container, self._short_side = container, short_side
-        self._stream: av.VideoStream | None = None
-        self._size = (0, 0)
+    def __init__(
+        self,
+        short_side: int,
+        report: Callable[[float], None],
+        expected: float,
+        container: OutputContainer | None = None,
+    ) -> None:
+        self.cuts: list[int] = []
+        self._short_side, self._report, self._expected = short_side, report, expected
+        self._container, self._stream = container, None
+        self._detect = CutDetector()
+        self._size: tuple[int, int] | None = None
         self._count = 0
 
     def __call__(self, frame: av.VideoFrame) -> None:
-        try:
-            self._encode(frame)
-        except (av.FFmpegError, OSError) as error:
-            raise CacheError(f"the training cache cannot be written: {error}") from error
+        self._size = self._size or self._fit(frame)
+        picture = np.ascontiguousarray(upright(frame, self._size))
+        if self._detect(picture):
+            self.cuts.append(self._count)
+        if self._container is not None:
+            self._encode(picture)
+        self._count += 1
+        self._report(min(1.0, self._count / self._expected))
 
     def finish(self) -> None:
+        """Write the frames that the encoder still holds."""
         self._container.mux(self._stream.encode(None))
 
-    def _encode(self, frame: av.VideoFrame) -> None:
-        if self._stream is None:
-            self._open(frame)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(upright(frame, self._size)), format="rgb24")
-        picture.pts, picture.time_base = self._count, self._stream.codec_context.time_base
-        self._count += 1
-        self._container.mux(self._stream.encode(picture))
-
-    def _open(self, frame: av.VideoFrame) -> None:
+    def _fit(self, frame: av.VideoFrame) -> tuple[int, int]:
         turned = round(frame.rotation / 90) % 2
-        upright_size = (frame.height, frame.width) if turned else (frame.width, frame.height)
-        self._size = fit(*upright_size, self._short_side)
-        groups = f"keyint={GROUP}:min-keyint=1:open-gop=0:bframes=0"
-        options = {"preset": "veryfast", "crf": "16", "x264-params": groups}
-        self._stream = self._container.add_stream("libx264", rate=25, options=options)
-        self._stream.width, self._stream.height = self._size
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, 25)
+        width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        if min(width, height) < SMALLEST:
+            raise UserError(f"{width} x {height} pixels are too few, {SMALLEST} a side is the least")
+        return fit(width, height, self._short_side)
+
+    def _encode(self, picture: np.ndarray) -> None:
+        if self._stream is None:
+            self._stream = _copy_stream(self._container, self._size)
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
+        self._container.mux(self._stream.encode(frame))
+
+
+def _copy_stream(container: OutputContainer, size: tuple[int, int]) -> av.VideoStream:
+    groups = f"keyint={GROUP}:min-keyint=1:open-gop=0:bframes=0"
+    options = {"preset": "veryfast", "crf": "16", "x264-params": groups}
+    stream = container.add_stream("libx264", rate=25, options=options)
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    stream.time_base = stream.codec_context.time_base = Fraction(1, 25)
+    return stream
 
 
 def _prepare(
@@ -225,26 +225,25 @@ def _prepare(
     expected = info.num_frames or max(1.0, (info.duration or 1.0) * float(info.fps))
     digest = _digest(path)
     if folder is None:
-        changes = _Changes()
-        index = FrameIndex.build(path, visit=_each(changes, _Counter(report, expected)))
+        seen = _Pass(short_side, report, expected)
+        index = FrameIndex.build(path, visit=seen)
         size = fit(index.width, index.height, short_side)
-        return TrainingVideo(name, digest, index, size, find_cuts(changes.values), False, index.damaged)
+        return TrainingVideo(name, digest, index, size, tuple(seen.cuts), False, index.damaged)
     target = folder / f"{digest[:32]}-{short_side}px-v{CACHE_FORMAT}.mp4"
-    known = _load(target) or _transcode(path, target, name, short_side, _Counter(report, expected))
+    known = _load(target) or _transcode(path, target, name, partial(_Pass, short_side, report, expected))
     index = replace(FrameIndex.from_json(known["index"]), path=str(target))
     size = (index.width, index.height)
     return TrainingVideo(name, digest, index, size, tuple(known["cuts"]), True, known["damaged"])
 
 
-def _transcode(path: Path, target: Path, name: str, short_side: int, count: _Counter) -> dict:
+def _transcode(path: Path, target: Path, name: str, start: Callable[[OutputContainer], _Pass]) -> dict:
     """Make the copy of `path` and, last, the index that says it is whole."""
-    changes = _Changes()
     part = target.with_name(f"{target.stem}.{os.getpid()}.part")
     try:
         with av.open(str(part), "w", format="mp4", options={"use_editlist": "0"}) as container:
-            encoder = _Encoder(container, short_side)
-            source = FrameIndex.build(path, visit=_each(changes, encoder, count))
-            encoder.finish()
+            seen = start(container)
+            source = FrameIndex.build(path, visit=seen)
+            seen.finish()
         copy = FrameIndex.build(part)
         assert copy.num_frames == source.num_frames, f"{copy.num_frames} of {source.num_frames} frames copied"
         part.replace(target)
@@ -252,13 +251,17 @@ def _transcode(path: Path, target: Path, name: str, short_side: int, count: _Cou
             "source": name,
             "num_frames": copy.num_frames,
             "size": [copy.width, copy.height],
-            "cuts": find_cuts(changes.values),
+            "cuts": seen.cuts,
             "damaged": source.damaged,
             "bytes": target.stat().st_size,
             "index": copy.to_json(),
         }
         part.write_text(json.dumps(known))
         part.replace(target.with_suffix(".json"))
+    except (av.FFmpegError, OSError) as error:
+        raise CacheError(
+            f"the training cache {target.parent} cannot be written ({error}); see data.cache_dir"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return known
@@ -271,3 +274,50 @@ def _load(target: Path) -> dict | None:
         return known if target.stat().st_size == known["bytes"] else None
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _cache_folder(root: Path, cache_dir: str | Path | None) -> Path:
+    home = Path.home() / ".cache" / "vst"
+    candidates = [root / ".vst_cache", home] if cache_dir is None else [Path(cache_dir).expanduser()]
+    for folder in candidates:
+        if _writable(folder):
+            _remove_leftovers(folder)
+            return folder
+    tried = " nor ".join(str(folder) for folder in candidates)
+    raise CacheError(
+        f"the training cache cannot be written to {tried}; set data.cache_dir or data.cache=false"
+    )
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left half done; a younger part may still be in the making."""
+    for part in folder.glob("*.part"):
+        if time.time() - part.stat().st_mtime > STALE_SECONDS:
+            part.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    """Hash of a file's size and content."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(str(path.stat().st_size).encode())
+    return digest.hexdigest()
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _progress() -> Progress:
+    """A bar by bytes of source material, on stderr so that it never mixes with results."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -24,6 +24,7 @@ def pattern_frames(n: int, width: int = 96, height: int = 64, seed: int = 0, fir
     """Return (n, height, width, 3) uint8 frames numbered first, first + 1, ... (below 2048).
 
     The texture of one `seed` moves by `STEP` from frame to frame (cyclically); another seed is another scene.
+    Even seeds are dark and odd ones bright, so that an even one and an odd one are a clear cut.
     """
     texture = _texture(width, height, seed)
     return np.stack([_numbered(texture, number) for number in range(first, first + n)])
@@ -144,7 +145,7 @@ def decode_sequentially(path: str | Path) -> list[np.ndarray]:
 
 
 def _texture(width: int, height: int, seed: int) -> np.ndarray:
-    """A coloured sum of waves, (H, W, 3) in [30, 220]; periodic, so that a cyclic shift has no seam."""
+    """A coloured sum of waves, (H, W, 3) in [10, 245]; periodic, so that a cyclic shift has no seam."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     picture = np.zeros((height, width, 3))
@@ -153,7 +154,7 @@ def _texture(width: int, height: int, seed: int) -> np.ndarray:
         phase = 2 * np.pi * (wave_y * y / height + wave_x * x / width)
         picture += np.sin(phase[..., None] + rng.uniform(0, 2 * np.pi, 3)) * rng.uniform(0.3, 1.0, 3)
     picture /= np.abs(picture).max()
-    return picture * 70 + rng.uniform(100, 150, 3)
+    return picture * 60 + (170 if seed % 2 else 85) + rng.uniform(-15, 15, 3)
 
 
 def _numbered(texture: np.ndarray, number: int) -> np.ndarray:

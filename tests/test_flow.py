@@ -1,4 +1,4 @@
-"""Warping against independent samplers, occlusion against a scene that knows it, DIS against a known shift."""
+"""Warping against independent samplers, occlusion in a scene that knows it, DIS against a known shift."""
 
 import cv2
 import numpy as np
@@ -41,6 +41,12 @@ def test_integer_shift_is_a_slice(dx, dy):
     expected = torch.zeros(24, 31)
     expected[rows, columns] = 1
     assert torch.equal(inside[0, 0], expected)
+
+
+def test_no_pairs_warp_to_nothing():
+    """Clips of one frame have no pair of frames."""
+    warped, inside = warp(torch.zeros(0, 3, 8, 8), torch.zeros(0, 2, 8, 8))
+    assert warped.shape == (0, 3, 8, 8) and inside.shape == (0, 1, 8, 8)
 
 
 def test_each_item_of_a_batch_has_its_own_flow():

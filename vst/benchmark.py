@@ -1,4 +1,4 @@
-"""Latency of a stylizer as it is deployed: evaluation mode, one frame at a time, state carried from frame to frame."""
+"""Latency of a stylizer as it is deployed: in eval mode, one frame at a time, with the state carried."""
 
 import math
 import platform
@@ -22,9 +22,9 @@ NUM_PICTURES = 4
 class LatencyReport:
     """Measured latency of one resolution on one device.
 
-    `num_frames` frames were timed one by one after the warm-up. `fps` is their number divided by the sum of their
-    latencies; `p50_ms`, `p95_ms` and `p99_ms` are percentiles of the latency of one frame in milliseconds, linearly
-    interpolated between neighbouring samples.
+    `num_frames` frames were timed one by one after the warm-up. `fps` is their number divided by the sum of
+    their latencies; `p50_ms`, `p95_ms` and `p99_ms` are percentiles of the latency of one frame in
+    milliseconds, linearly interpolated between neighbouring samples.
     """
 
     width: int
@@ -73,11 +73,11 @@ def measure_latency(
 ) -> LatencyReport:
     """Time `stylizer` on frames of `size` = (width, height) in pixels that already lie on `device`.
 
-    Reading, writing and copying video to the device are not part of the number. The frames have the data type of
-    the stylizer's weights. A warm-up of `seconds` / 4, three frames at least, comes first; then frames are timed until
-    their latencies add up to `seconds` and there are at least `min_frames` of them. CUDA is timed by device events
-    around each frame with a synchronisation after it, anything else by `clock` (seconds). The stylizer's training
-    mode and torch's random state are left as they were.
+    Reading, writing and copying video to the device are not part of the number. The frames have the data type
+    of the stylizer's weights. A warm-up of `seconds` / 4, three frames at least, comes first; then frames are
+    timed until their latencies add up to `seconds` and there are at least `min_frames` of them. CUDA is timed
+    by device events around each frame with a synchronisation after it, anything else by `clock` (seconds).
+    The stylizer's training mode and torch's random state are left as they were.
     """
     device = torch.device(device)
     weights = next((p for p in stylizer.parameters() if p.is_floating_point()), None)

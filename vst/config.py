@@ -7,14 +7,14 @@ A command is a function of the composed configuration:
         model = plain(cfg.model)                   # a plain dict, interpolations resolved
         ...
 
-`train()` then reads `sys.argv` (or `train(["seed=3"])`): it parses the overrides with Hydra's own parser, composes
-`pkg://conf`, collects every mistake, shows them together, and only then hands over to Hydra. The function itself is
-called once for each job, with a configuration that passed `validate`. A `UserError`, wherever it is raised, becomes
-one line on stderr and exit code 1; Ctrl-C becomes one line and exit code 130; anything else is a defect and keeps
-its traceback. In a sweep (`-m`) a job that fails does not stop the others.
+`train()` then reads `sys.argv` (or `train(["seed=3"])`): it parses the overrides with Hydra's own parser,
+composes `pkg://conf`, shows all mistakes together, and only then hands over to Hydra. The function itself is
+called once for each job, with a configuration that passed `validate`. A `UserError`, wherever it is raised,
+becomes one line on stderr and exit code 1; Ctrl-C one line and exit code 130; anything else is a defect and
+keeps its traceback. In a sweep (`-m`) a job that fails does not stop the others.
 
-Without the command line: `cfg = compose_or_explain("train", ["seed=3"], TrainConfig)`, or `validate(cfg, TrainConfig)`
-for a configuration from elsewhere.
+Without the command line: `cfg = compose_or_explain("train", ["seed=3"], TrainConfig)`, or
+`validate(cfg, TrainConfig)` for a configuration from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -36,27 +36,25 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
-from hydra.core.utils import setup_globals
-from hydra.errors import HydraException
+from hydra.core.utils import env_override, setup_globals
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from vst.errors import UserError, suggest
 from vst.schema import PASSED_IN_CODE, StylizeConfig, TrainConfig, broken_rules
-from vst.signatures import UNKNOWN, argument_names, check_fields, check_targets, no_such_key, one_line
+from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
 
 __all__ = ["StylizeConfig", "TrainConfig", "command", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
-MAX_SWEEP_VALUES = 16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
+MAX_SWEEP_VALUES = (
+    16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
+)
 
 Task = Callable[[DictConfig], Any]
-
-
-# ----------------------------------------------------------------------------------------------------------------
-# A configuration
 
 
 def plain(cfg: DictConfig | ListConfig) -> Any:
@@ -65,10 +63,10 @@ def plain(cfg: DictConfig | ListConfig) -> Any:
 
 
 def validate(cfg: DictConfig, schema: type) -> None:
-    """Check `cfg` against the dataclass `schema`, the signatures of all its `_target_`s, and the rules of `vst.schema`.
+    """Check `cfg` against the dataclass `schema`, the signatures of its `_target_`s and the rules on meaning.
 
-    Imports the targets, builds nothing. Raises UserError with all mistakes: a single one is one line, several are a
-    headline and a line for each.
+    Imports the targets, builds nothing. Raises UserError with all mistakes: a single one is one line, several
+    are a headline and a line for each.
     """
     _refuse(_mistakes(cfg, schema))
 
@@ -82,22 +80,35 @@ def _refuse(mistakes: Iterable[str]) -> None:
 
 
 def _mistakes(cfg: DictConfig, schema: type) -> list[str]:
-    mistakes: list[str] = []
-    tree = _resolved(cfg, "", mistakes)
-    mistakes += check_fields(tree, schema)
-    mistakes += check_targets(tree, PASSED_IN_CODE)
-    mistakes += broken_rules(tree)
-    return mistakes
+    lines: list[str] = []
+    echoes: set[str] = set()
+    tree = _resolved(cfg, "", lines, echoes)
+    lines += check_fields(tree, schema)
+    lines += check_targets(tree, PASSED_IN_CODE)
+    lines += broken_rules(tree)
+    kept = []
+    said = {text for where, _, text in (line.partition(": ") for line in lines) if where not in echoes}
+    for line in lines:  # a wrong value is reported where it stands, not again at the keys that interpolate it
+        where, _, text = line.partition(": ")
+        if where not in echoes or text not in said:
+            kept.append(line)
+            said.add(text)
+    return kept
 
 
-def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str]) -> Any:
-    """The plain tree of `node`, with UNKNOWN for what is missing or cannot be resolved; both are noted in `mistakes`."""
+def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str], echoes: set[str]) -> Any:
+    """The plain tree of `node`, with UNKNOWN for what is missing or cannot be resolved.
+
+    `mistakes` receives a line for each UNKNOWN, `echoes` the paths of interpolations.
+    """
 
     def value(key: Any) -> Any:
         where = f"{path}.{key}" if path else str(key)
         if OmegaConf.is_missing(node, key):
             mistakes.append(f"{where}: missing; give it as {where}=...")
             return UNKNOWN
+        if OmegaConf.is_interpolation(node, key):
+            echoes.add(where)
         try:
             child = node[key]
         except InterpolationToMissingValueError:
@@ -105,46 +116,60 @@ def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str]) -> 
         except OmegaConfBaseException as error:
             mistakes.append(f"{where}: {str(error).splitlines()[0]}")
             return UNKNOWN
-        return _resolved(child, where, mistakes) if isinstance(child, DictConfig | ListConfig) else child
+        return _resolved(child, where, mistakes, echoes) if OmegaConf.is_config(child) else child
 
     if isinstance(node, ListConfig):
         return [value(i) for i in range(len(node))]
     return {key: value(key) for key in node}
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Composing, with every override that does not fit explained
 
 
 def compose_or_explain(
-    config_name: str, overrides: Sequence[str], schema: type, *, multirun: bool = False, config_dir: str | None = None
+    config_name: str,
+    overrides: Sequence[str],
+    schema: type,
+    *,
+    multirun: bool = False,
+    config_dir: str | None = None,
 ) -> DictConfig:
     """Compose `conf/<config_name>.yaml` with `overrides` and validate it.
 
     Args:
-        overrides: as on the command line, sweeps included; each value of a sweep is checked, one key at a time.
+        overrides: as on the command line; each value of a sweep is checked, one key at a time.
         multirun: whether sweeps are wanted (`-m`, or `hydra.mode=MULTIRUN`).
         config_dir: a further folder of YAML groups (`--config-dir`).
 
     Returns:
-        The configuration (of a sweep: that of its first values), with Hydra's own under the key `hydra`.
+        The configuration as a job gets it; of a sweep, that of its first values.
 
     Raises:
         UserError: all mistakes of the overrides and of what they compose to.
     """
+    return _without_hydra(_compose_checked(config_name, overrides, schema, multirun, config_dir))
+
+
+def _compose_checked(
+    config_name: str, overrides: Sequence[str], schema: type, multirun: bool, config_dir: str | None
+) -> DictConfig:
     composer = _Composer(config_name, config_dir)
     parsed, mistakes = _parsed(overrides, composer.loader)
     swept = [o for o in parsed if o.is_sweep_override()]
     lines = {o.input_line: [f"{o.get_key_element()}={value}" for value in _sweep_values(o)] for o in swept}
-    first = [lines.get(o.input_line, [o.input_line])[0] for o in parsed]
+    first = [(lines.get(o.input_line) or [o.input_line])[0] for o in parsed]
     cfg, wrong = composer.compose(first)
-    mistakes += wrong + composer.check(cfg, schema)
+    mistakes += [*wrong.values(), *composer.check(cfg, schema)]
     if cfg.hydra.mode != RunMode.MULTIRUN and not multirun:
         mistakes += [f"{o.input_line}: several values need -m" for o in swept]
-    for index, override in enumerate(parsed):
+    for override, fixed in zip(parsed, first, strict=True):
         for changed in lines.get(override.input_line, [])[1:]:
-            other, wrong = composer.compose([*first[:index], changed, *first[index + 1 :]])
-            new = [m for m in wrong + composer.check(other, schema) if m not in mistakes]
+            tried = [
+                changed if line == fixed else line for line in first if line == fixed or line not in wrong
+            ]
+            other, also_wrong = composer.compose(tried)
+            new = [m for m in [*also_wrong.values(), *composer.check(other, schema)] if m not in mistakes]
             mistakes += [m if m.startswith(override.key_or_group) else f"with {changed}: {m}" for m in new]
     _refuse(mistakes)
     return cfg
@@ -158,8 +183,8 @@ def _parsed(overrides: Sequence[str], loader: ConfigLoaderImpl) -> tuple[list[Ov
             parsed += parser.parse_overrides([line])
         except HydraException:
             key, given, value = line.partition("=")
-            form = f"""'{key}="{value}"' (with both kinds of quotes)""" if given else "key=value, +key=value or ~key"
-            mistakes.append(f"{line}: cannot be read; write it as {form}")
+            quoted = f"""'{key}="{value}"' (with both kinds of quotes)"""
+            mistakes.append(f"{line}: cannot be read; write it as {quoted if given else 'key=value'}")
     return parsed, mistakes
 
 
@@ -184,10 +209,10 @@ class _Composer:
         self.config_name = config_name
         self.loader = ConfigLoaderImpl(search_path)
 
-    def compose(self, overrides: list[str]) -> tuple[DictConfig, list[str]]:
+    def compose(self, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
         """The configuration of all overrides that fit, and an explanation for each that does not."""
         try:
-            return self._load(overrides), []
+            return self._load(overrides), {}
         except Exception:  # whatever is wrong is found again, one override at a time
             pass
         try:
@@ -195,23 +220,22 @@ class _Composer:
         except Exception as error:
             raise UserError(f"conf/{self.config_name}.yaml does not compose: {one_line(error)}") from error
         fitting: list[str] = []
-        failures: dict[str, Exception] = {}
-        waiting = list(overrides)
-        while waiting:  # in rounds, since one override may need a later one (a group that another choice brings)
-            failures = {}
-            for line in waiting:
+        errors: dict[str, Exception] = {}
+        # Choices of groups come first, as in Hydra, and twice: one may bring the group that another chooses.
+        is_group = self.loader.repository.group_exists
+        choices = [line for line in overrides if is_group(line.partition("=")[0].lstrip("+~"))]
+        for line in [*choices, *choices, *(line for line in overrides if line not in choices)]:
+            if line not in fitting:
                 try:
                     cfg = self._load([*fitting, line])
                     fitting.append(line)
+                    errors.pop(line, None)
                 except Exception as error:
-                    failures[line] = error
-            if len(failures) == len(waiting):
-                break
-            waiting = list(failures)
-        return cfg, [self._explain(line, cfg, error) for line, error in failures.items()]
+                    errors[line] = error
+        return cfg, {line: self._explain(line, cfg, errors[line]) for line in overrides if line in errors}
 
     def check(self, cfg: DictConfig, schema: type) -> list[str]:
-        """Mistakes of a composed configuration, whose `${hydra:...}` values are those of a job about to start."""
+        """Mistakes of a composed configuration, with `${hydra:...}` as in a job that is about to start."""
         with _as_job(cfg) as job:
             return _mistakes(job, schema)
 
@@ -220,35 +244,23 @@ class _Composer:
 
     def _explain(self, line: str, cfg: DictConfig, error: Exception) -> str:
         (override,), _ = _parsed([line], self.loader)
-        key, value = override.key_or_group, override.value()
+        key = override.key_or_group
         if self.loader.repository.group_exists(key):
-            return self._explain_choice(line, override, cfg, error)
+            return self._explain_choice(line, override, error)
         if "/" in key:
             return f"{line}: no such group{suggest(key, self._groups())}; groups: {', '.join(self._groups())}"
-        if override.is_add():
+        reason = explain_path(line, key, OmegaConf.to_container(cfg, structured_config_mode=SCMode.DICT))
+        if override.is_add() and reason is None:
             return f"{line}: '{key}' exists already; write {key}={override.get_value_string()}"
-        node: Any = OmegaConf.to_container(cfg, structured_config_mode=SCMode.DICT)
-        for depth, name in enumerate(key.split(".")):
-            if not isinstance(node, dict):
-                above = ".".join(key.split(".")[:depth])
-                return f"{line}: '{above}' is a single value, it has no key '{name}'"
-            if name not in node:
-                arguments = argument_names(node.get("_target_"))
-                if key.endswith(f".{name}") and name in arguments:
-                    return f"{line}: '{name}' is not set there yet; write +{line}"
-                where = ".".join(key.split(".")[: depth + 1])
-                return no_such_key(where, arguments or [n for n in node if n != "hydra"])
-            node = node[name]
-        return f"{line}: {one_line(error)}"
+        return reason or f"{line}: {one_line(error)}"
 
-    def _explain_choice(self, line: str, override: Override, cfg: DictConfig, error: Exception) -> str:
+    def _explain_choice(self, line: str, override: Override, error: Exception) -> str:
         group, value = override.key_or_group, override.value()
         allowed = sorted(self.loader.get_group_options(group))
-        chosen = value if isinstance(value, list) else [value]
-        for name in chosen:
+        for name in value if isinstance(value, list) else [value]:
             if name not in allowed and not override.is_delete():
-                hint = suggest(str(name), allowed)
-                return f"{override.get_key_element()}={_text(name)}: no such choice{hint}; allowed: {', '.join(allowed)}"
+                given = f"{override.get_key_element()}={'null' if name is None else name}"
+                return f"{given}: no such choice{suggest(str(name), allowed)}; allowed: {', '.join(allowed)}"
         if override.is_add():
             return f"{line}: '{group}' is chosen already; write {group}={override.get_value_string()}"
         return f"{line}: {one_line(error)}"
@@ -259,39 +271,38 @@ class _Composer:
         return sorted(names + [inner for name in names for inner in self._groups(name)])
 
 
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value)
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    job = deepcopy(cfg)
+    with open_dict(job):
+        del job["hydra"]
+    return job
 
 
 @contextmanager
 def _as_job(cfg: DictConfig) -> Iterator[DictConfig]:
     """`cfg` without its hydra node, which `${hydra:...}` finds meanwhile as in a running job."""
-    job, instance = deepcopy(cfg), HydraConfig.instance()
+    whole, instance = deepcopy(cfg), HydraConfig.instance()
     before = instance.cfg
-    with open_dict(job):
-        job.hydra.runtime.output_dir = os.getcwd()
-        job.hydra.job.num, job.hydra.job.id = 0, "0"
-    instance.set_config(job)
-    job = deepcopy(job)
-    with open_dict(job):
-        del job["hydra"]
+    with open_dict(whole):
+        whole.hydra.runtime.output_dir = os.getcwd()
+        whole.hydra.job.num, whole.hydra.job.id = 0, "0"
+    instance.set_config(whole)
     try:
-        yield job
+        yield _without_hydra(whole)
     finally:
         instance.cfg = before
 
 
-# ----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # The command line
 
 
 def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., None]]:
-    """Decorator: a function of the composed configuration becomes a console command. See the top of this module."""
+    """Decorator: a function of the composed configuration becomes a console command; see the module's top."""
 
     def decorate(task: Task) -> Callable[..., None]:
-        run_hydra = hydra.main(version_base=VERSION_BASE, config_path=SEARCH_PATH, config_name=config_name)(
-            _as_job_function(task, schema)
-        )
+        with_hydra = hydra.main(version_base=VERSION_BASE, config_path=SEARCH_PATH, config_name=config_name)
+        run_hydra = with_hydra(_as_job_function(task, schema))
 
         @functools.wraps(task)
         def main(argv: Sequence[str] | None = None) -> None:
@@ -318,16 +329,34 @@ def _as_job_function(task: Task, schema: type) -> Task:
         try:
             validate(cfg, schema)
             return task(cfg)
-        except UserError as error:
+        except (UserError, InstantiationException) as error:
+            message = _user_mistake(error)
+            if message is None:
+                raise
             current = HydraConfig.get()
             if current.mode != RunMode.MULTIRUN:
-                _print_error(str(error))
+                _print_error(message)
                 sys.exit(1)
-            # Hydra needs an exception to count the job as failed, and shows only the first one, after the last job.
-            _print_error(f"job {current.job.num} ({' '.join(current.overrides.task)}): {error}")
-            raise _ReportedError(str(error)) from error
+            # An exception makes Hydra count the job as failed; it shows only the first, after the last job.
+            _print_error(f"job {current.job.num} ({' '.join(current.overrides.task)}): {message}")
+            raise _ReportedError(message) from error
 
     return job
+
+
+def _user_mistake(error: Exception) -> str | None:
+    """The message of a UserError, also of one that `instantiate` has wrapped, or None for a defect.
+
+    Another ValueError of a constructor, or Lightning's MisconfigurationException (no GPU), refuses what the
+    configuration says as well; the message then begins with the key of the node.
+    """
+    cause = error.__cause__ if isinstance(error, InstantiationException) else error
+    if isinstance(cause, UserError):
+        return str(cause)
+    if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
+        key = str(error).partition("full_key: ")[2]
+        return ": ".join(filter(None, [key.strip(), " ".join(str(cause).split())]))
+    return None
 
 
 def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool:
@@ -337,21 +366,13 @@ def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool
     if any(only_shows) or args.experimental_rerun or args.config_path:
         return False
     name = args.config_name or config_name
-    cfg = compose_or_explain(name, args.overrides, schema, multirun=args.multirun, config_dir=args.config_dir)
+    cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
     return args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
 
 
-@contextmanager
-def _hydra_raises(in_sweep: bool) -> Iterator[None]:
+def _hydra_raises(in_sweep: bool) -> AbstractContextManager[None]:
     """In a sweep, let Hydra raise a job's exception; otherwise it prints a traceback and exits."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    if in_sweep:
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        if in_sweep and before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
+    return env_override({"HYDRA_FULL_ERROR": "1"} if in_sweep else {})
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The keys that each command's configuration has, and the rules on what they mean together.
 
-Plain Python: `vst.config` holds a composed configuration against this. A rule takes the resolved configuration as plain
-dicts and returns one line or None; add it to `RULES`. Keys may be absent or of a wrong type there, which is reported
-on its own, so a rule reads them with `_at` and `_number`.
+Plain Python: `vst.config` holds a composed configuration against this. A rule takes the resolved
+configuration as plain dicts and returns one line or None; add it to `RULES`. Keys may be absent or of a wrong
+type there, which is reported on its own, so a rule reads them with `_at` and `_number`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,16 @@ class StylizeConfig:
     codec: Literal["libx264", "libx265"]
     crf: int
     preset: Literal[
-        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+        "ultrafast",
+        "superfast",
+        "veryfast",
+        "faster",
+        "fast",
+        "medium",
+        "slow",
+        "slower",
+        "veryslow",
+        "placebo",
     ]
 
 
@@ -94,27 +103,27 @@ RANGES: dict[str, tuple[float, float]] = {
 
 def needs_clips(cfg: dict) -> str | None:
     """Recurrence and temporal terms learn nothing from single frames."""
-    length = _number(cfg, "data.clip_length")
-    if length is None or length > 1:
+    if _number(cfg, "data.clip_length") != 1:
         return None
-    temporal = _at(cfg, "model.temporal")
+    temporal, terms = _at(cfg, "model.temporal"), _terms(cfg, "WarpConsistency")
     if _present(temporal) and _class_name(temporal) != "Stateless":
-        return f"clip_length={length}: a recurrent model needs at least 2 frames; or choose model/temporal=none"
-    terms = _terms(cfg, "WarpConsistency")
+        return "clip_length=1: a recurrent model needs at least 2 frames; or choose model/temporal=none"
     if terms:
-        return f"clip_length={length}: loss.terms.{terms[0]} needs at least 2 frames; or drop ~loss.terms.{terms[0]}"
+        return f"clip_length=1: loss.terms.{terms[0]} needs at least 2 frames; or drop ~loss.terms.{terms[0]}"
     return None
 
 
 def game_is_complete(cfg: dict) -> str | None:
     """An adversarial term and a discriminator come together."""
     terms, discriminator = _terms(cfg, "Adversarial"), _at(cfg, "model.discriminator")
-    if terms and not _present(discriminator) and discriminator is not None:
-        return f"loss.terms.{terms[0]} needs a discriminator: choose one with model/discriminator=patch, or drop " \
-            f"the term with ~loss.terms.{terms[0]}"
+    if terms and isinstance(discriminator, dict) and not _present(discriminator):
+        term = f"loss.terms.{terms[0]}"
+        return f"{term} needs a discriminator: choose model/discriminator=patch, or drop the term: ~{term}"
     if _present(discriminator) and isinstance(_at(cfg, "loss.terms"), dict) and not terms:
-        return "model.discriminator has no adversarial loss term to play for: choose model/discriminator=none, or " \
-            "keep loss.terms.adversarial"
+        return (
+            "model.discriminator has no adversarial loss term to play for: choose model/discriminator=none, "
+            "or keep loss.terms.adversarial"
+        )
     return None
 
 
@@ -125,9 +134,9 @@ def terms_have_targets(cfg: dict) -> str | None:
         if node is None:
             return f"loss.terms.{name}: null is not a term; drop it with ~loss.terms.{name}"
         if isinstance(node, dict) and "_target_" not in node:
-            known = ", ".join(sorted(terms.keys() - {name}))
-            return f"loss.terms.{name}: no _target_; is the name right{suggest(name, terms.keys() - {name})}? " \
-                f"(terms: {known})"
+            others = sorted(terms.keys() - {name})
+            hint = suggest(name, others)
+            return f"loss.terms.{name}: no _target_; is the name right{hint}? (terms: {', '.join(others)})"
     return None
 
 
@@ -138,7 +147,9 @@ def memory_fits(cfg: dict) -> str | None:
         return None
     if channels != width:
         return f"model.temporal.channels: {channels} differs from model.generator.width, which is {width}"
-    return f"model.generator.width: {width} is odd; the recurrent model needs an even width" if width % 2 else None
+    if width % 2:
+        return f"model.generator.width: {width} is odd; the recurrent model needs an even width"
+    return None
 
 
 def manual_optimisation(cfg: dict) -> str | None:

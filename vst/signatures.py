@@ -1,7 +1,7 @@
 """Whether a tree of plain dicts and lists fits a dataclass of keys and the signatures of its `_target_`s.
 
-Targets are imported, never called. Every check yields one line for each mistake: where, what was given, what is
-allowed.
+Targets are imported, never called. Every check yields one line for each mistake: where, what was given, what
+is allowed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,16 @@ class _Unknown:
 
 
 UNKNOWN = _Unknown()
+KINDS = {
+    **{int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"},
+    **dict.fromkeys((list, tuple, Sequence), "a list"),
+    **dict.fromkeys((dict, Mapping), "a mapping"),
+}
 NODE_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
 def check_fields(tree: dict, schema: type, path: str = "") -> Iterator[str]:
-    """Keys and types of `tree` against the fields of the dataclass `schema`, whose fields may be dataclasses too."""
+    """Keys and types of `tree` against the fields of the dataclass `schema`, which may be dataclasses too."""
     hints = get_type_hints(schema)
     for key, value in tree.items():
         where = f"{path}{key}"
@@ -75,6 +80,21 @@ def argument_names(target: Any) -> list[str]:
     return [] if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
 
 
+def explain_path(line: str, path: str, tree: Any) -> str | None:
+    """Why the override `line` cannot change the dotted `path` of `tree`, or None if `path` is there."""
+    names = path.split(".")
+    for depth, name in enumerate(names):
+        if not isinstance(tree, dict):
+            return f"{line}: '{'.'.join(names[:depth])}' is a single value, it has no key '{name}'"
+        if name not in tree:
+            arguments = argument_names(tree.get("_target_"))
+            if name in arguments and depth == len(names) - 1:
+                return f"{line}: '{name}' is not set there yet; write +{line}"
+            return no_such_key(".".join(names[: depth + 1]), arguments or [n for n in tree if n != "hydra"])
+        tree = tree[name]
+    return None
+
+
 def _check_call(node: dict, path: str, passed_in_code: set[str]) -> Iterator[str]:
     target = node["_target_"]
     try:
@@ -87,7 +107,9 @@ def _check_call(node: dict, path: str, passed_in_code: set[str]) -> Iterator[str
     except (TypeError, ValueError):
         return  # builtins without a signature
     kinds = inspect.Parameter
-    named = {n: p for n, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
+    named = {
+        n: p for n, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+    }
     takes_anything = any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
     hints = _hints(function)
     for name, value in node.items():
@@ -142,7 +164,7 @@ def _accepts(hint: Any, value: Any) -> bool:
     if value is UNKNOWN or hint is Any or (isinstance(value, dict) and "_target_" in value):
         return True
     if origin in (Union, types.UnionType):
-        return any(_accepts(arg, value) for arg in args)
+        return any(_accepts(member, value) for member in args)
     if origin is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint in (None, type(None)):
@@ -151,24 +173,32 @@ def _accepts(hint: Any, value: Any) -> bool:
         return isinstance(value, hint)
     if hint in (int, float):
         return isinstance(value, hint | int) and not isinstance(value, bool)
-    if origin in (list, tuple, Sequence) or hint in (list, tuple):
+    if origin in (list, tuple, Sequence) or hint in (list, tuple, Sequence):
         return isinstance(value, list)
-    if origin in (dict, Mapping) or hint is dict:
+    if origin in (dict, Mapping) or hint in (dict, Mapping):
         return isinstance(value, dict)
     # Only a node makes a tensor; other classes may well be made from text or a number (a path, a dtype).
     return getattr(hint, "__name__", "") != "Tensor"
 
 
 def _kind(hint: Any) -> str:
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    if hint in names:
-        return names[hint]
+    members = _members(hint)
+    literals = [
+        str(value) for member in members if get_origin(member) is Literal for value in get_args(member)
+    ]
+    names = ["one of " + ", ".join(dict.fromkeys(literals))] if literals else []
+    for member in members:
+        base = get_origin(member) or member
+        if base is not Literal:
+            names.append(KINDS.get(base) or f"a {getattr(base, '__name__', base)}")
+    return " or ".join(dict.fromkeys(names))
+
+
+def _members(hint: Any) -> list[Any]:
+    """The members of a union, of unions in it too; otherwise `hint` alone."""
     if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_kind(arg) for arg in get_args(hint)))
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(str(arg) for arg in get_args(hint))
-    base = get_origin(hint) or hint
-    return {list: "a list", tuple: "a list", Sequence: "a list", dict: "a mapping"}.get(base) or f"a {base.__name__}"
+        return [member for arg in get_args(hint) for member in _members(arg)]
+    return [hint]
 
 
 def _wrong_type(where: str, value: Any, hint: Any) -> str:

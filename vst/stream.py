@@ -1,4 +1,4 @@
-"""Stylise a whole video file: decoding, the network and encoding overlap, and memory does not grow with length."""
+"""Stylise a whole video file: decoding, network and encoding overlap, in memory that does not grow."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ State = tuple[Tensor, ...] | None
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What `stylize_video` did: `frames` written in `seconds` of wall time, `fps` their ratio, `cuts` resets of state.
+    """What `stylize_video` did: `frames` written in `seconds` of wall time, `fps` their ratio.
 
-    `damaged` is None or one line that says what of the input could not be read.
+    `cuts` is how often the state was reset at a hard cut. `damaged` is None or one line that says what of the
+    input could not be read.
     """
 
     frames: int
@@ -63,16 +64,17 @@ def stylize_video(
     overwrite: bool = False,
     progress: bool = True,
 ) -> StreamReport:
-    """Stylise the video `input` into `output` (mp4, mov or mkv) of the same size, frames, times, rotation and audio.
+    """Stylise the video `input` into `output` (mp4, mov, mkv): same size, frames, times, rotation and audio.
 
-    `stylizer(frames (1, 3, H, W) float32 in [0, 1], None, state) -> (frames, state)` is moved to `device` and run in
-    evaluation mode, frame after frame; its state starts at None and again at every hard cut. The frames it sees are
-    upright: a rotation tag is applied before it and undone after it, so that strokes lie as in a picture shot upright,
-    while the file keeps its layout and tag.
+    `stylizer(frames (1, 3, H, W) float32 in [0, 1], None, state) -> (frames, state)` is moved to `device` and
+    run in evaluation mode, frame after frame; its state starts at None and again at every hard cut. The
+    frames it sees are upright: a rotation tag is applied before it and undone after it, so that strokes lie
+    as in a picture shot upright, while the file keeps its layout and tag.
 
-    What can be read of a damaged input is stylised, and the loss is logged as a warning and reported. The output appears
-    under its name only when it is whole. Raises UserError for an input that is not a video or smaller than 16 pixels on
-    a side, and as `vst.video.VideoWriter` does; an error of any stage stops all of them and is raised here.
+    What can be read of a damaged input is stylised, and the loss is logged as a warning and reported. The
+    output appears under its name only when it is whole. Raises UserError for an input that is not a video or
+    smaller than 16 pixels on a side, and as `vst.video.VideoWriter` does; an error of any stage stops all of
+    them and is raised here.
     """
     output = Path(output)
     with VideoReader(input) as reader:
@@ -85,7 +87,7 @@ def stylize_video(
         was_training = stylizer.training
         stylizer.to(device).eval()
         try:
-            with writer, _Meter(info.num_frames, output.name, enabled=progress) as meter:
+            with _Meter(info.num_frames, output.name, enabled=progress) as meter, writer:
                 pipeline = _Pipeline(reader, stylizer, writer, torch.device(device), meter)
                 pipeline.run()
                 if pipeline.frames == 0:
@@ -102,9 +104,8 @@ def stylize_video(
 
 def _check_size(info: VideoInfo) -> None:
     if min(info.width, info.height) < MIN_SIDE:
-        raise UserError(
-            f"{info.path} is {info.width}x{info.height}; each side must be at least {MIN_SIDE} pixels, scale it up first"
-        )
+        size = f"{info.width}x{info.height}"
+        raise UserError(f"{info.path} is {size} pixels; scale it up to at least {MIN_SIDE} on each side")
 
 
 def _check_distinct(source: Path, output: Path) -> None:
@@ -153,8 +154,8 @@ class _Pipe:
 class _Pipeline:
     """Decode and encode in a thread each, beside the network in the caller's thread, where Ctrl-C arrives.
 
-    PyAV and torch release the interpreter lock, so the three overlap. At most `QUEUE_LENGTH` frames wait before the
-    network and as many output buffers exist behind it.
+    PyAV and torch release the interpreter lock, so the three overlap. At most `QUEUE_LENGTH` frames wait
+    before the network and as many output buffers exist behind it.
     """
 
     def __init__(
@@ -237,10 +238,11 @@ class _Pipeline:
 
 
 class _Pixels:
-    """Conversion between uint8 pictures and the network's floats in buffers that are used again for every frame.
+    """Conversion between uint8 pictures and the network's floats, in buffers used again for every frame.
 
-    Fresh tensors of this size come from the operating system page by page, which costs more than the conversion; and
-    channels_last is the layout of a picture in memory, so that neither direction moves pixels about.
+    Fresh tensors of this size come from the operating system page by page, which costs more than the
+    conversion; and channels_last is the layout of a picture in memory, so that neither direction moves pixels
+    about.
     """
 
     def __init__(self, height: int, width: int, device: torch.device) -> None:
@@ -261,7 +263,7 @@ class _Pixels:
         _as_planes(image).copy_(self._bytes)
 
     def detached(self, state: State) -> State:
-        """The state with its own copy of whatever lies in the input buffer, which the next frame overwrites."""
+        """The state with its own copy of what lies in the input buffer, which the next frame overwrites."""
         if state is None:
             return None
         own = self._input.untyped_storage().data_ptr()

@@ -1,6 +1,6 @@
 """A task and data that are as small as can be, with the interface that the callbacks rely on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,9 @@ class CountingStylizer(nn.Module):
     def forward(self, frames: Tensor, style: Tensor | None = None, state: tuple[Tensor, ...] | None = None):
         assert style is None and frames.ndim == 4
         count = torch.zeros((), device=frames.device) if state is None else state[0]
-        self.calls.append((tuple(frames.shape), state is None, self.training, torch.is_inference_mode_enabled()))
+        self.calls.append(
+            (tuple(frames.shape), state is None, self.training, torch.is_inference_mode_enabled())
+        )
         red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1) * count / 100
         return ((1 - frames) / 2 * self.weight + red).clamp(0, 1), (count + 1,)
 
@@ -131,16 +133,18 @@ def make_trainer(tmp_path: Path) -> Callable[..., pl.Trainer]:
         defaults = {"max_epochs": 2, "logger": False, "enable_checkpointing": False}
         return pl.Trainer(
             accelerator="cpu", devices=1, default_root_dir=tmp_path, callbacks=list(callbacks),
-            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, num_sanity_val_steps=0,
-            **(defaults | options),
+            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+            num_sanity_val_steps=0, **(defaults | options),
         )  # fmt: skip
 
     return make
 
 
 @pytest.fixture
-def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep W&B away from the user's account and folders, and from the network."""
+def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep W&B away from the user's account and folders, and from the network; close the run afterwards."""
+    import wandb
+
     home = tmp_path / "home"
     home.mkdir()
     for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "WANDB_MODE"):
@@ -148,4 +152,5 @@ def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NETRC", str(home / "netrc"))
     for variable in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_DIR"):
         monkeypatch.setenv(variable, str(home))
-    return home
+    yield home
+    wandb.finish()

@@ -4,11 +4,12 @@ from vst.losses.adversarial import Adversarial, GradientPenalty
 from vst.losses.base import LossSet, LossTerm, Outputs
 from vst.losses.content import LocalStructure, StyleAwareContent, luminance
 from vst.losses.regularity import RangePenalty, TotalVariation
-from vst.losses.style import SlicedWasserstein
+from vst.losses.style import DiscriminatorGram, SlicedWasserstein
 from vst.losses.temporal import WarpConsistency
 
 __all__ = [
     "Adversarial",
+    "DiscriminatorGram",
     "GradientPenalty",
     "LocalStructure",
     "LossSet",

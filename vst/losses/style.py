@@ -38,7 +38,7 @@ class SlicedWasserstein(LossTerm):
         banks: int = 24,
         filters: int = 48,
         zero_mean: float = 0.6,
-        samples: int = 2048,
+        samples: int = 1024,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
         super().__init__(weight, schedule)
@@ -90,3 +90,27 @@ class SlicedWasserstein(LossTerm):
 def _draw(x: Tensor, count: int) -> Tensor:
     """(F, n) -> (F, count), columns drawn at random where there are more."""
     return x if x.shape[1] == count else x[:, torch.randperm(x.shape[1], device=x.device)[:count]]
+
+
+class DiscriminatorGram(LossTerm):
+    """Relative distance of Gram matrices of the discriminator's features, batch against batch.
+
+    The Gram loss of Gatys et al. 2016, Eqs. (3)-(5), where the features come from the discriminator of the running game
+    instead of a pretrained network: what it has learned to see of the painter's hand is what the picture must show.
+    Matching statistics of its features is also the feature matching of Salimans et al. 2016, section 3.1, which goes on
+    teaching when the discriminator wins. Each layer's distance is relative to the size of the style's Gram matrix.
+    """
+
+    def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
+        assert outputs.discriminator is not None, "this term needs a discriminator"
+        with torch.no_grad():
+            style = [gram(f.float()) for f in outputs.discriminator.features(batch.style)]
+        picture = [gram(f.float()) for f in outputs.discriminator.features(outputs.still)]
+        relative = [(a - b).square().sum() / b.square().sum() for a, b in zip(picture, style, strict=True)]
+        return torch.stack(relative).mean()
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, h, w) -> (C, C): the mean over batch and places of the products of channels."""
+    flat = features.transpose(0, 1).flatten(1)
+    return flat @ flat.T / flat.shape[1]

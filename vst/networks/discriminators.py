@@ -1,4 +1,5 @@
-"""Discriminators. `forward(pictures (B, 3, H, W) in [0, 1]) -> list of logit maps (B, 1, h, w)`, one for each scale.
+"""Discriminators. `forward(pictures (B, 3, H, W) in [0, 1]) -> list of logit maps (B, 1, h, w)`, one for each scale;
+`features(pictures) -> list of feature maps`, what its layers see on the way there.
 
 Without normalisation layers: the gradient penalty is a constraint on each sample by itself (Gulrajani et al. 2017,
 section 4).
@@ -18,15 +19,21 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, width: int, num_layers: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for i in range(num_layers):
-            layers += [nn.Conv2d(channels, width * 2**i, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            channels = width * 2**i
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 4, padding=1))
+        channels = [3] + [width * 2**i for i in range(num_layers)]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.head = nn.Conv2d(channels[-1], 1, 4, padding=1)
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        features, x = [], 2 * pictures - 1
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), 0.2)
+            features.append(x)
+        return features
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        return [self.layers(2 * pictures - 1)]
+        return [self.head(self.features(pictures)[-1])]
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -36,8 +43,11 @@ class MultiScaleDiscriminator(nn.Module):
         super().__init__()
         self.scales = nn.ModuleList(PatchDiscriminator(width, num_layers) for _ in range(num_scales))
 
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        return [f for net, x in zip(self.scales, self._pyramid(pictures), strict=True) for f in net.features(x)]
+
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        logits = []
-        for scale, discriminator in enumerate(self.scales):
-            logits += discriminator(F.avg_pool2d(pictures, 2**scale) if scale else pictures)
-        return logits
+        return [logit for net, x in zip(self.scales, self._pyramid(pictures), strict=True) for logit in net(x)]
+
+    def _pyramid(self, pictures: Tensor) -> list[Tensor]:
+        return [F.avg_pool2d(pictures, 2**scale) if scale else pictures for scale in range(len(self.scales))]

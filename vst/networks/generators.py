@@ -43,6 +43,6 @@ class ResidualGenerator(nn.Module):
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:
         """Features (N, width, H/4, W/4) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""
         residual, gate = self.head(features).split([3 * self.stride**2, 1], dim=1)
-        gate = F.interpolate(2 * torch.sigmoid(gate), scale_factor=self.stride, mode="bilinear", align_corners=False)
+        gate = F.interpolate(torch.sigmoid(gate), scale_factor=self.stride, mode="bilinear", align_corners=False)
         repainted = self.lowpass(frames + F.pixel_shuffle(residual, self.stride))
         return repainted + gate * (frames - self.lowpass(frames))

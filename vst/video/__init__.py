@@ -5,4 +5,13 @@ from vst.video.probe import VideoInfo, probe
 from vst.video.reader import Frame, VideoReader
 from vst.video.writer import VideoWriter, write_clip
 
-__all__ = ["Frame", "FrameIndex", "VideoInfo", "VideoReader", "VideoWriter", "probe", "read_clip", "write_clip"]
+__all__ = [
+    "Frame",
+    "FrameIndex",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "probe",
+    "read_clip",
+    "write_clip",
+]

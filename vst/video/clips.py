@@ -129,7 +129,7 @@ def _read_from(
         stream.codec_context.thread_count = 1
         if key is not None:
             container.seek(index.pts[key], stream=stream, backward=True)
-        for count, frame in enumerate(_Decoding(container, stream)):
+        for count, frame in enumerate(_Decoding(container, stream, lenient=True)):
             if key is not None and count == 0 and not _lands_safely(index, frame, numbers.start):
                 return None
             wanted = numbers[filled]
@@ -152,10 +152,14 @@ def _lands_safely(index: FrameIndex, frame: av.VideoFrame, start: int) -> bool:
 
 
 class _Decoding:
-    """Iterates over the frames of a stream as far as it decodes; then `damaged` says whether it broke off."""
+    """Iterates over the frames of a stream as far as it decodes; then `damaged` says whether it broke off.
 
-    def __init__(self, container: InputContainer, stream: av.VideoStream) -> None:
-        self.container, self.stream = container, stream
+    `lenient` passes over what does not decode. Frames that an index holds are read so: how many frames come
+    out after a fault depends on the decoder's threads.
+    """
+
+    def __init__(self, container: InputContainer, stream: av.VideoStream, lenient: bool = False) -> None:
+        self.container, self.stream, self.lenient = container, stream, lenient
         self.damaged: str | None = None
         self._frames = self._packets = 0
         self._end = 0.0
@@ -173,10 +177,10 @@ class _Decoding:
                 if packet.pts is not None:
                     end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     self._end = max(self._end, float(end))
-                if packet.stream_index != self.stream.index:
+                if packet.stream.index != self.stream.index:
                     continue
                 self._packets += packet.size > 0
-                if packet.is_corrupt and self._frames:
+                if packet.is_corrupt and self._strict:
                     self.damaged = "breaks off: a packet is incomplete"
                     break
                 yield from self._decode_packet(packet)
@@ -186,13 +190,17 @@ class _Decoding:
             yield from self._drain()
 
     def _decode_packet(self, packet: av.Packet) -> list[av.VideoFrame]:
-        """Before the first frame a bad packet is passed over: recordings begin anywhere."""
         try:
             return packet.decode()
         except av.FFmpegError:
-            if self._frames:
+            if self._strict:
                 raise
             return []
+
+    @property
+    def _strict(self) -> bool:
+        """Before the first frame a bad packet is passed over: recordings begin anywhere."""
+        return self._frames > 0 and not self.lenient
 
     def _drain(self) -> list[av.VideoFrame]:
         try:

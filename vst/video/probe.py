@@ -20,7 +20,9 @@ _ASSUMED_FPS = Fraction(25)
 
 @dataclass(frozen=True)
 class Colour:
-    """The colour tags of a stream, as the code points of ITU-T H.273 (2 is unspecified; range 1 limited, 2 full)."""
+    """The colour tags of a stream: code points of ITU-T H.273, 2 for unspecified; `range` is 0 (unspecified),
+    1 (limited) or 2 (full).
+    """
 
     range: int
     primaries: int
@@ -32,12 +34,12 @@ class Colour:
 class VideoInfo:
     """What is known of a video file before its frames are read.
 
-    `width` and `height` are in pixels as STORED, before rotation. `rotation` is the counter-clockwise angle in
-    degrees, in [-180, 180], by which a player turns the picture: `np.rot90(image, rotation // 90)` is upright.
-    `display_matrix` are the nine integers of the rotation tag (it may also mirror), None where there is no tag.
-    `num_frames` is the header's claim and `duration` is in seconds; both are None where the header is silent.
-    `fps` is the mean rate. `stream` is the index of the chosen stream in the container, `time_base` the unit of its
-    timestamps in seconds.
+    `width` and `height` are in pixels as STORED, before rotation. `rotation` is the counter-clockwise angle
+    in degrees, in [-180, 180], by which a player turns the picture: `np.rot90(image, rotation // 90)` is
+    upright. `display_matrix` are the nine integers of the rotation tag (it may also mirror), None where there
+    is no tag. `num_frames` is the header's claim and `duration` is in seconds; both are None where the header
+    is silent. `fps` is the mean rate. `stream` is the index of the chosen stream in the container,
+    `time_base` the unit of its timestamps in seconds.
     """
 
     path: Path
@@ -60,8 +62,8 @@ class VideoInfo:
 def probe(path: str | Path) -> VideoInfo:
     """Describe the first video stream of `path` from which a frame can be decoded.
 
-    Raises UserError for a path that is missing, a folder, empty or unreadable, for what is not a video, and for a
-    file without a video stream or without a single decodable frame.
+    Raises UserError for a path that is missing, a folder, empty or unreadable, for what is not a video, and
+    for a file without a video stream or without a single decodable frame.
     """
     path = Path(path)
     with open_input(path) as container:
@@ -87,7 +89,7 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def open_input(path: Path) -> InputContainer:
-    """Open `path` for reading; to be used in a `with` statement. Raises UserError when it is not a video file."""
+    """Open `path` for reading, to be used in a `with` statement; UserError when it is not a video file."""
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path")
     if path.is_dir():

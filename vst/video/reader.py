@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from av.video.stream import VideoStream
 
 from vst.video.probe import open_input, probe
 
-# A demuxer that fails this often in a row, without one packet in between, has reached the end of what is readable.
+# A demuxer that fails this often in a row, without one packet in between, has reached the end of what is
+# readable.
 _MAX_FAILED_READS = 16
 # Containers whose header states the true length of each stream; others only have an estimate.
 _EXACT_LENGTH = ("mov", "matroska", "avi")
@@ -25,8 +26,9 @@ _EXACT_LENGTH = ("mov", "matroska", "avi")
 class Frame:
     """One frame: `image` (H, W, 3) uint8 RGB as stored, not rotated, owned by the receiver.
 
-    `pts` is its time and `duration` its length in units of `time_base` seconds; `pts` increases strictly from frame to
-    frame (missing or repeated timestamps are replaced by the mean frame rate), `duration` may be 0 for unknown.
+    `pts` is its time and `duration` (at least 1) the time it is shown, in units of `time_base` seconds; `pts`
+    increases strictly from frame to frame: missing or repeated timestamps are replaced by the mean frame
+    rate.
     """
 
     image: np.ndarray
@@ -38,15 +40,17 @@ class Frame:
 class VideoReader:
     """Iterate over the frames of a video file in order of display.
 
-    A context manager; every iteration starts at the first frame. `info` describes the file. `damaged` is None or, after
-    an iteration, one line that says what was wrong: packets that could not be decoded, or an early end. Frames are never
-    made up for what is lost. Raises UserError as `vst.video.probe` does.
+    A context manager; every iteration starts at the first frame. `info` describes the file. `damaged` is None
+    or, after an iteration, one line that says what was wrong: packets that could not be decoded, or an early
+    end. Frames are never made up for what is lost. Raises UserError as `vst.video.probe` does.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.info = probe(path)
         self.damaged: str | None = None
-        self._container: InputContainer | None = None
+        self._frames: Generator[Frame] | None = None
+        self._faults = 0
+        self._length = 0
 
     def __enter__(self) -> VideoReader:
         return self
@@ -54,38 +58,54 @@ class VideoReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-            self._container = None
-
     def __iter__(self) -> Iterator[Frame]:
         self.close()
-        self.damaged = None
-        self._container = open_input(self.info.path)
-        stream = self._container.streams[self.info.stream]
-        stream.thread_type = "AUTO"
-        self._faults = 0
-        count, end, step = 0, None, max(1, round(1 / (self.info.fps * self.info.time_base)))
-        pts = None
-        for frame in self._decode(self._container, stream):
-            stamp = frame.pts if frame.pts is not None else frame.dts
-            if stamp is None or (pts is not None and stamp <= pts):
-                stamp = 0 if pts is None else pts + step
-            pts = stamp
-            duration = frame.duration or 0
-            end = pts + (duration or step)
-            count += 1
-            yield Frame(self._rgb(frame), pts, duration, self.info.time_base)
-        self.damaged = self._diagnose(self._container, stream, count, end, step)
+        self._frames = self._read()
+        return self._frames
+
+    def close(self) -> None:
+        """End the iteration under way. Its generator owns the container: PyAV crashes if read when closed."""
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+
+    def _read(self) -> Generator[Frame]:
+        self.damaged, self._faults, self._length = None, 0, 0
+        info = self.info
+        step = max(1, round(1 / (info.fps * info.time_base)))
+        count, first, held = 0, 0, None
+        with open_input(info.path) as container:
+            stream = container.streams[info.stream]
+            stream.thread_type = "AUTO"
+            expected = _stated_end(container, stream)
+            for frame in self._decode(container, stream):
+                pts = _next_pts(frame, None if held is None else held.pts, step)
+                if held is None:
+                    first = pts
+                else:
+                    yield replace(held, duration=pts - held.pts)
+                held = Frame(self._rgb(frame), pts, frame.duration or step, info.time_base)
+                count += 1
+            end = None
+            if held is not None:
+                end = held.pts + held.duration
+                if expected is not None:
+                    end = min(max(end, first + self._length), max(expected, held.pts + 1))
+                yield replace(held, duration=end - held.pts)
+            self.damaged = self._diagnose(count, end, expected, 1.5 * step)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        failed_reads = 0
+        failed_reads, start = 0, None
         while failed_reads < _MAX_FAILED_READS:
             try:
                 for packet in container.demux(stream):
                     failed_reads = 0
                     self._faults += packet.is_corrupt
+                    if packet.dts is not None and not packet.is_discard:
+                        # An mp4 gives lengths in order of decoding: only their sum is the length of what is
+                        # shown.
+                        start = packet.dts if start is None else start
+                        self._length = packet.dts + (packet.duration or 0) - start
                     for frame in self._decode_packet(packet):
                         self._faults += frame.is_corrupt
                         yield frame
@@ -109,17 +129,14 @@ class VideoReader:
         # Width and height are given because a stream may change its size half way.
         return frame.to_ndarray(format="rgb24", width=self.info.width, height=self.info.height)
 
-    def _diagnose(
-        self, container: InputContainer, stream: VideoStream, count: int, end: int | None, step: int
-    ) -> str | None:
+    def _diagnose(self, count: int, end: int | None, expected: int | None, tolerance: float) -> str | None:
         found = []
         if self._faults:
             found.append(f"{self._faults} decoding errors")
-        expected = _stated_end(container, stream)
         unit = float(self.info.time_base)
         if end is None:
             found.append("no frame could be decoded")
-        elif expected is not None and expected - end > 1.5 * step:
+        elif expected is not None and expected - end > tolerance:
             found.append(f"it ends at {end * unit:.2f} s of {expected * unit:.2f} s")
         if not found:
             return None
@@ -127,13 +144,20 @@ class VideoReader:
         return f"{self.info.path} is damaged: {count}{claim} frames could be read; " + "; ".join(found)
 
 
-def _stated_end(container: InputContainer, stream: VideoStream) -> float | None:
-    """Time at which the header says that the picture ends, in units of the stream's time base; None if unknown."""
+def _next_pts(frame: VideoFrame, before: int | None, step: int) -> int:
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    if before is None:
+        return 0 if stamp is None else stamp
+    return before + step if stamp is None or stamp <= before else stamp
+
+
+def _stated_end(container: InputContainer, stream: VideoStream) -> int | None:
+    """When the picture ends by the header, in units of the stream's time base; None if unknown."""
     if not container.format.name.startswith(_EXACT_LENGTH):
         return None
     if stream.duration is not None:
         return (stream.start_time or 0) + stream.duration
     if "DURATION" in stream.metadata:
         hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return (int(hours) * 3600 + int(minutes) * 60 + float(seconds)) / float(stream.time_base)
+        return round((int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)) / stream.time_base)
     return None

@@ -1,4 +1,4 @@
-"""Writing a video so that, next to its input, only the pixels differ: timestamps, colour, rotation and audio stay."""
+"""Writing a video that differs from its input in the pixels only: timing, colour, rotation and audio stay."""
 
 from __future__ import annotations
 
@@ -27,26 +27,29 @@ PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 )  # fmt: skip
 _METADATA = ("title", "artist", "comment", "description", "copyright", "date", "creation_time")
-# swscale's number of a matrix (SWS_CS_*) by its H.273 code point; 2 is unspecified, which every reader takes as BT.601.
-_SWSCALE_MATRIX = {1: 1, 2: 5, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+# swscale's number of a matrix (SWS_CS_*) by its H.273 code point; 2 is unspecified, which every reader takes
+# as BT.601.
+_BT601 = 5
+_SWSCALE_MATRIX = {1: 1, 2: _BT601, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}
 _BT709 = Colour(range=1, primaries=1, trc=1, matrix=1)
 _FULL_RANGE = 2
 
 
 def new_video(width: int, height: int, fps: Fraction | int) -> VideoInfo:
-    """The description, for `VideoWriter`, of a video with no original: `fps` frames per second, BT.709, no rotation."""
+    """The description, for `VideoWriter`, of a video that has no original: BT.709, square pixels, upright."""
     fps = Fraction(fps)
     return VideoInfo(
-        path=Path(), width=width, height=height, rotation=0, codec="", fps=fps, num_frames=None, duration=None,
-        pix_fmt="rgb24", has_audio=False, stream=0, time_base=1 / fps, sample_aspect_ratio=None, colour=_BT709,
-        display_matrix=None,
+        path=Path(), width=width, height=height, rotation=0, display_matrix=None, codec="", pix_fmt="rgb24",
+        fps=fps, time_base=1 / fps, num_frames=None, duration=None, has_audio=False, stream=0,
+        sample_aspect_ratio=None, colour=_BT709,
     )  # fmt: skip
 
 
 def write_clip(path: str | Path, frames: np.ndarray, fps: Fraction | int) -> None:
-    """Write `frames` (T, H, W, 3) uint8 RGB as H.264, yuv420p, which every browser plays; an existing file is replaced.
+    """Write `frames` (T, H, W, 3) uint8 RGB as H.264 in yuv420p, which every browser plays.
 
-    Odd sizes are padded to even ones by repeating the last row or column. Raises UserError as `VideoWriter` does.
+    An existing file is replaced. Odd sizes are padded to even ones by repeating the last row or column.
+    Raises UserError as `VideoWriter` does.
     """
     assert frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[3] == 3, (
         frames.dtype,
@@ -60,7 +63,7 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: Fraction | int) -> Non
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Raise UserError when `path` cannot become an output: its extension, its folder, or what is there already."""
+    """Raise UserError when `path` cannot become an output: by its extension, its folder, what is there."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path}: the extension {path.suffix or '(none)'} is not one of {', '.join(FORMATS)}")
     if path.is_dir():
@@ -74,13 +77,14 @@ def check_output(path: Path, overwrite: bool) -> None:
 class VideoWriter:
     """Encode frames into an mp4, mov or mkv of the size, timing, colour tags and rotation of `info`.
 
-    `copy_from` is a file whose audio tracks are copied packet by packet and whose title is kept. A context manager: the
-    file is written under a temporary name in the same folder and takes its own name when whole; on an exception it is
-    removed. Even sizes become yuv420p, odd ones yuv444p (4:2:0 has no odd sizes), always of exactly the given size.
-    A first timestamp below zero is moved to zero, with all audio, because mp4 players hide what lies before zero.
+    `copy_from` is a file whose audio tracks are copied packet by packet and whose title is kept. A context
+    manager: the file is written under a temporary name in the same folder and takes its own name when whole;
+    on an exception it is removed. Even sizes become yuv420p, odd ones yuv444p (4:2:0 has no odd sizes),
+    always of exactly the given size. A first timestamp below zero is moved to zero, with all audio, because
+    mp4 players hide what lies before zero.
 
-    Raises UserError for an output that cannot be written (before the first frame where it can be known), for an unknown
-    codec, preset or crf, for audio that the container cannot hold, and for a full disk.
+    Raises UserError for an output that cannot be written (before the first frame where it can be known), for
+    an unknown codec, preset or crf, for audio that the container cannot hold, and for a full disk.
     """
 
     def __init__(
@@ -103,9 +107,13 @@ class VideoWriter:
         self._colour = info.colour if info.colour.matrix in _SWSCALE_MATRIX else _BT709
         self._temporary = self.path.with_name(f".{secrets.token_hex(6)}.part")
         self._turns = 0
-        self._shift: int | None = None
+        self._shift = 0
+        self._first_pts: int | None = None
         self._next_pts = 0
         self._durations: dict[int, int] = {}
+        self._end = 0
+        self._first_dts: int | None = None
+        self._held: Packet | None = None
 
     def __enter__(self) -> VideoWriter:
         with contextlib.ExitStack() as stack:
@@ -125,19 +133,19 @@ class VideoWriter:
         with self._cleanup:
             if kind is not None:
                 return
-            if self._shift is None:
+            if self._first_pts is None:
                 raise UserError(f"{self.path}: no frame was given, so no video was written")
             with self._translated_errors():
                 self._mux(self._video.encode(None))
-                for packet in self._audio.until(None):
-                    self._container.mux(packet)
+                self._mux_last()
                 self._container.close()
                 os.replace(self._temporary, self.path)
 
     def write(self, image: np.ndarray, pts: int | None = None, duration: int = 0) -> None:
-        """Append `image` (H, W, 3) uint8 RGB; `pts` (strictly increasing) and `duration` are in `info.time_base`.
+        """Append `image` (H, W, 3) uint8 RGB.
 
-        Without `pts` the frame follows the last one at the mean rate; duration 0 means unknown. The array is copied.
+        `pts` (strictly increasing) and `duration` are in units of `info.time_base`. Without `pts` the frame
+        follows the last one at the mean rate; duration 0 means unknown. The array is copied.
         """
         info = self._info
         assert image.shape == (info.height, info.width, 3) and image.dtype == np.uint8, (
@@ -146,10 +154,12 @@ class VideoWriter:
         )
         pts = self._next_pts if pts is None else pts
         step = max(1, round(1 / (info.fps * info.time_base)))
-        if self._shift is None:
+        if self._first_pts is None:
             self._shift = max(0, -pts)
+            self._first_pts = pts + self._shift
             self._audio.shift = self._shift * info.time_base
         self._next_pts = pts + (duration or step)
+        self._end = max(self._end, self._next_pts + self._shift)
         frame = self._to_yuv(np.ascontiguousarray(np.rot90(image, self._turns)))
         frame.pts, frame.time_base = pts + self._shift, info.time_base
         if duration:
@@ -180,21 +190,42 @@ class VideoWriter:
         return stream
 
     def _to_yuv(self, image: np.ndarray) -> av.VideoFrame:
-        """Convert with the tagged matrix: PyAV's own conversion takes BT.601 whatever the tags of the stream say."""
+        """Convert with the tagged matrix: PyAV's own conversion takes BT.601 whatever the tags are."""
         matrix = _SWSCALE_MATRIX[self._colour.matrix]
         full = {"dst_color_range": _FULL_RANGE} if self._colour.range == _FULL_RANGE else {}
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        # The matrix of an RGB source means nothing, but PyAV before 17 ignores the other one where the two are equal.
         return frame.reformat(
-            format=self._video.pix_fmt, src_colorspace=matrix, dst_colorspace=matrix, **full
+            format=self._video.pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full
         )
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:
-            # The muxer needs the length of the last frame, which no later timestamp tells.
             packet.duration = self._durations.pop(packet.pts, packet.duration)
-            for sound in self._audio.until(packet.dts * packet.time_base):
-                self._container.mux(sound)
-            self._container.mux(packet)
+            if self._held is None:
+                self._first_dts = packet.dts
+            else:
+                self._mux_with_audio(self._held)
+            self._held = packet
+
+    def _mux_last(self) -> None:
+        """Mux the last packet, with the length that makes the whole as long as the frames are shown.
+
+        An mp4 gives lengths in order of decoding, where the last packet may not be the last frame shown.
+        """
+        packet = self._held
+        assert packet is not None and self._first_dts is not None and self._first_pts is not None
+        if self._container.format.name != "matroska":
+            shown = self._end - self._first_pts
+            packet.duration = max(1, shown - (packet.dts - self._first_dts))
+        self._mux_with_audio(packet)
+        for sound in self._audio.until(None):
+            self._container.mux(sound)
+
+    def _mux_with_audio(self, packet: Packet) -> None:
+        for sound in self._audio.until(packet.dts * packet.time_base):
+            self._container.mux(sound)
+        self._container.mux(packet)
 
     def _discard(self) -> None:
         self._temporary.unlink(missing_ok=True)
@@ -215,8 +246,8 @@ class VideoWriter:
 class _AudioCopy:
     """The packets of all audio tracks of a file, handed out in step with the picture so that no queue grows.
 
-    The file is opened a second time, beside the reader of its pictures: the encoder runs many frames behind the decoder.
-    `shift` in seconds is added to all timestamps.
+    The file is opened a second time, beside the reader of its pictures: the encoder runs many frames behind
+    the decoder. `shift` in seconds is added to all timestamps.
     """
 
     def __init__(self, source: Path | None, output: OutputContainer, path: Path) -> None:
@@ -241,7 +272,7 @@ class _AudioCopy:
             self._input.close()
 
     def until(self, time: Fraction | None) -> Iterator[Packet]:
-        """The packets not handed out yet that are decoded at or before `time` in seconds; all of them for None."""
+        """The next packets that are due at or before `time` in seconds; all that are left for None."""
         while True:
             packet = self._waiting or next(self._packets, None)
             self._waiting = packet
@@ -265,7 +296,7 @@ class _AudioCopy:
 
 
 def _set_rotation(stream: VideoStream, info: VideoInfo) -> int:
-    """Write the rotation tag; where PyAV cannot (before 17.1), return the quarter turns that make the pixels upright."""
+    """Write the rotation tag; where PyAV cannot (before 17.1), return the quarter turns that do the same."""
     if info.display_matrix is None:
         return 0
     if hasattr(stream, "set_display_matrix"):

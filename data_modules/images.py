@@ -1,0 +1,214 @@
+"""`data=images`: a folder of photographs, COCO for example, in synthetic motion."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from data_modules.base import ClipDataModule, StyleSource
+from data_modules.motion import Photo
+from data_modules.synthetic import PhotoClips
+from vst.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MIN_SIDE = 32
+# One photograph in so many is held out.
+HELD_OUT = 20
+CACHED_PHOTOS = 64
+# A clip looks at a third of the short side or more, so nothing is lost by keeping three times its size.
+KEPT_SIZES = 3
+NAMED_IN_WARNING = 5
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class FolderPhotos:
+    """Photographs of a folder, decoded when asked for; a bounded number of them stays in memory.
+
+    Args:
+        root: the folder.
+        names: paths of the photographs relative to it.
+        short_side: larger photographs are reduced to this length of the shorter side, pixels.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str], short_side: int) -> None:
+        self.root = root
+        self.names = list(names)
+        self.short_side = short_side
+        self._cache: OrderedDict[int, Photo] = OrderedDict()
+        self._damaged: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load(self, index: int) -> tuple[Photo, str]:
+        """The photograph (H, W, 3) uint8 RGB and its relative path.
+
+        One that turns out to be damaged is named in the log, once, and the next one stands in for it; so the
+        answer depends on `index` alone. Raises UserError if none can be decoded.
+        """
+        for position in (*range(index, len(self)), *range(index)):
+            photo = self._get(position)
+            if photo is not None:
+                return photo, self.names[position]
+        raise UserError(f"data.root={self.root}: not one of its {len(self)} photographs can be decoded")
+
+    def _get(self, index: int) -> Photo | None:
+        if index in self._damaged:
+            return None
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
+        path = self.root / self.names[index]
+        try:
+            photo = read_photo(path, self.short_side)
+        except UNREADABLE as error:
+            log.warning("%s is damaged (%s); another photograph stands in", path, error)
+            self._damaged.add(index)
+            return None
+        self._cache[index] = photo
+        if len(self._cache) > CACHED_PHOTOS:
+            self._cache.popitem(last=False)
+        return photo
+
+
+class ImagesDataModule(ClipDataModule):
+    """Clips of the photographs below `root`; one in twenty, chosen by its path, is held out for validation.
+
+    Args:
+        root: folder that is searched to any depth for .jpg, .jpeg, .png and .webp files, except hidden ones.
+
+    Other arguments and errors: see `ClipDataModule`. UserError also if `root` is no folder or holds no
+    readable photograph of at least 32 pixels a side.
+    """
+
+    def __init__(
+        self,
+        style: StyleSource,
+        *,
+        root: str,
+        clip_length: int,
+        crop: int,
+        margin: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        num_workers: int,
+        seed: int,
+        val_clips: int = 4,
+    ) -> None:
+        super().__init__(
+            style, clip_length=clip_length, crop=crop, margin=margin, batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch, num_workers=num_workers, seed=seed, val_clips=val_clips,
+        )
+        self.root = Path(root).expanduser()
+        self._split: tuple[list[str], list[str]] | None = None
+
+    def train_source(self) -> PhotoClips:
+        return self._clips(self._names()[0], "photograph")
+
+    def val_source(self) -> PhotoClips:
+        return self._clips(self._names()[1], "held-out photograph")
+
+    def _names(self) -> tuple[list[str], list[str]]:
+        if self._split is None:
+            self._split = split_names(readable_photos(self.root))
+            if self._split[0] == self._split[1]:
+                log.warning("data.root=%s holds a single photograph: validation sees it too", self.root)
+        return self._split
+
+    def _clips(self, names: list[str], kind: str) -> PhotoClips:
+        photos = FolderPhotos(self.root, names, KEPT_SIZES * self.size)
+        return PhotoClips(photos, self.clip_length, self.size, kind, str(self.root))
+
+
+def readable_photos(root: Path) -> list[str]:
+    """Sorted relative paths (with /) of the photographs below `root` whose headers can be read.
+
+    The others are named in one warning. Raises UserError if `root` is no folder or nothing is left.
+    """
+    if not root.exists():
+        raise UserError(f"data.root={root}: no such folder; give a folder of photographs")
+    if not root.is_dir():
+        raise UserError(f"data.root={root} is a file; give the folder of the photographs")
+    names = _find(root)
+    if not names:
+        raise UserError(f"data.root={root} holds no photographs ({', '.join(SUFFIXES)}); give another folder")
+    faults = {name: fault for name in names if (fault := _fault(root / name))}
+    if faults:
+        shown = [f"{name} ({fault})" for name, fault in list(faults.items())[:NAMED_IN_WARNING]]
+        rest = f" and {len(faults) - NAMED_IN_WARNING} more" if len(faults) > NAMED_IN_WARNING else ""
+        summary = f"{len(faults)} of {len(names)} photographs: {', '.join(shown)}{rest}"
+        if len(faults) == len(names):
+            raise UserError(f"data.root={root}: none is usable, {summary}; give another folder")
+        log.warning("data.root=%s: left out %s", root, summary)
+    return [name for name in names if name not in faults]
+
+
+def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split into training and validation by a hash of each name, so that new files do not move old ones.
+
+    Neither part is empty; a single name is in both.
+    """
+    ranked = sorted(names, key=_hash)
+    held_out = sum(_hash(name) % HELD_OUT == 0 for name in names)
+    ranked.sort(key=lambda name: _hash(name) % HELD_OUT != 0)
+    cut = min(max(held_out, 1), max(len(names) - 1, 1))
+    return sorted(ranked[cut:]) or sorted(names), sorted(ranked[:cut])
+
+
+def read_photo(path: Path, short_side: int) -> Photo:
+    """Decode a picture upright as RGB (H, W, 3) uint8, its shorter side reduced to `short_side` if larger.
+
+    Transparency is laid on white, 16-bit grey scaled to 8 bits. Raises one of `UNREADABLE` if it is damaged.
+    """
+    with Image.open(path) as image:
+        reduction = short_side / min(image.size)
+        # A JPEG can be decoded at a half, a quarter or an eighth of its size, never below the size asked for.
+        image.draft(image.mode, tuple(int(np.ceil(side * reduction)) for side in image.size))
+        pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    reduction = short_side / min(pixels.shape[:2])
+    if reduction >= 1:
+        return pixels
+    height, width = (round(side * reduction) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image, dtype=np.float64) / 257, 0, 255).round()
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _find(root: Path) -> list[str]:
+    found = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        kept = (name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
+        found += [(Path(folder) / name).relative_to(root).as_posix() for name in kept]
+    return sorted(found)
+
+
+def _fault(path: Path) -> str | None:
+    """Why a file cannot be used, from its header alone; None if it can."""
+    try:
+        with Image.open(path) as image:
+            return f"smaller than {MIN_SIDE} pixels" if min(image.size) < MIN_SIDE else None
+    except UNREADABLE:
+        return "not a readable picture"
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(sha1(name.encode(errors="surrogateescape")).digest()[:8], "big")

@@ -1,0 +1,209 @@
+"""The direction of imports, the size of modules and the README's file tree."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("vst", "data_modules", "callbacks", "conf")
+
+# What each unit may import of this repository besides itself. A unit is a module or a package right below
+# `vst`, or one of the other top-level packages. A new unit needs a line here: where it belongs is a decision.
+MAY_IMPORT = {
+    "vst": set(),
+    "vst.errors": set(),
+    "vst.batch": set(),
+    "vst.schedules": set(),
+    "vst.cuts": set(),
+    "vst.flow": {"vst.errors"},
+    "vst.video": {"vst.errors"},
+    "vst.networks": {"vst.errors"},
+    "vst.losses": {"vst.batch", "vst.flow", "vst.networks", "vst.schedules", "vst.errors"},
+    "vst.checkpoint": {"vst.networks", "vst.video", "vst.errors"},
+    "vst.stream": {"vst.networks", "vst.video", "vst.cuts", "vst.errors"},
+    "vst.benchmark": {"vst.networks", "vst.errors"},
+    "vst.task": {
+        "vst.networks", "vst.losses", "vst.flow", "vst.batch", "vst.schedules", "vst.checkpoint",
+        "vst.errors",
+    },
+    "vst.schema": {"vst.errors"},
+    "vst.signatures": {"vst.schema", "vst.errors"},
+    "vst.config": {"vst.schema", "vst.signatures", "vst.errors"},
+    "vst.cli": {"vst.task", "vst.config", "vst.checkpoint", "vst.stream", "vst.networks", "vst.errors"},
+    "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.batch", "vst.errors"},
+    "callbacks": {
+        "vst.video", "vst.networks", "vst.stream", "vst.checkpoint", "vst.benchmark", "vst.errors",
+    },
+    "conf": set(),
+}  # fmt: skip
+
+# Libraries that only these units may import.
+ONLY_IN = {
+    "hydra": {"vst.cli", "vst.config"},
+    "omegaconf": {"vst.cli", "vst.config"},
+    "pytorch_lightning": {"vst.cli", "vst.task", "data_modules", "callbacks"},
+    "wandb": {"vst.cli", "callbacks"},
+    "av": {"vst.video", "data_modules"},
+    "kornia": {"vst.flow", "vst.losses"},
+}
+
+# Leaves, which another program can take as they are: all that they import besides the standard library.
+LIBRARIES_OF = {
+    "vst": set(),
+    "vst.errors": set(),
+    "vst.schedules": set(),
+    "vst.schema": set(),
+    "vst.signatures": set(),
+    "vst.batch": {"torch"},
+    "vst.networks": {"torch"},
+    "vst.flow": {"torch", "kornia", "cv2", "numpy"},
+    "vst.video": {"av", "numpy", "torch"},
+    "vst.stream": {"torch", "numpy", "rich"},
+    "vst.cuts": {"numpy"},
+    "vst.checkpoint": {"torch"},
+}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file of every module of the packages."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def unit(module: str) -> str:
+    """The unit of a dotted name: `vst.losses.base` -> `vst.losses`, `callbacks.preview` -> `callbacks`."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "vst" else parts[0]
+
+
+def imports(source: str, module: str, is_package: bool) -> set[str]:
+    """Dotted names that `source` imports anywhere; `from a import b` gives a.b where that is a module."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            base = parts[: len(parts) - node.level + is_package] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            inner = {f"{origin}.{alias.name}" for alias in node.names} & MODULES.keys()
+            names |= inner if inner and len(inner) == len(node.names) else inner | {origin}
+    return names
+
+
+def imports_of(module: str) -> set[str]:
+    path = MODULES[module]
+    return imports(path.read_text(), module, path.name == "__init__.py")
+
+
+def test_the_reader_of_imports() -> None:
+    source = "import os, vst.flow\nfrom vst import losses\nfrom vst.flow import warp\ndef g():\n import hydra.x"
+    assert imports(source, "vst.x", False) == {"os", "vst.flow", "vst.losses", "hydra.x"}
+    assert imports("from .base import A\nfrom . import style", "vst.losses.x", False) == {
+        "vst.losses.base", "vst.losses.style",
+    }  # fmt: skip
+    assert imports("from .base import A", "vst.losses", True) == {"vst.losses.base"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module: str) -> None:
+    own = unit(module)
+    assert own in MAY_IMPORT, f"{own} is new: say in MAY_IMPORT what it may import"
+    ours = {unit(name) for name in imports_of(module) if name.partition(".")[0] in PACKAGES}
+    assert ours - {own} <= MAY_IMPORT[own]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_libraries_stay_where_they_belong(module: str) -> None:
+    for name in imports_of(module):
+        owners = ONLY_IN.get(name.partition(".")[0])
+        assert owners is None or unit(module) in owners, f"{module} imports {name}"
+    tops = {name.partition(".")[0] for name in imports_of(module)}
+    foreign = tops - sys.stdlib_module_names - set(PACKAGES)
+    assert foreign <= LIBRARIES_OF.get(unit(module), foreign)
+
+
+def test_there_are_no_cycles() -> None:
+    """MAY_IMPORT itself is ordered: units can be removed one by one, each after all that it may import."""
+    left = dict(MAY_IMPORT)
+    while left:
+        free = [name for name, needs in left.items() if not needs & left.keys()]
+        assert free, f"a cycle among {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+def test_the_table_names_only_units_that_exist() -> None:
+    units = {unit(module) for module in MODULES}
+    assert MAY_IMPORT.keys() <= units and set().union(*MAY_IMPORT.values()) <= units
+    assert set().union(*ONLY_IN.values()) <= units
+
+
+@pytest.mark.parametrize("path", [*MODULES.values(), *ROOT.glob("*.py")], ids=lambda path: path.name)
+def test_modules_are_short_and_explained(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) < 400
+    assert not source.strip() or ast.get_docstring(ast.parse(source)), "a module starts with a docstring"
+
+
+# ----------------------------------------------------------------------------------------------------
+# README
+
+
+def tree_paths(readme: str) -> set[str]:
+    """Paths named by the README's file tree: the fenced block with a line for `vst/`.
+
+    A line is `name   what it is`; names are indented below their folder, which ends in `/`. Several names may
+    share a line, and a name may be a path. Box-drawing signs count as indentation.
+    """
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
+    trees = [block for block in blocks if re.search(r"^\W*vst/", block, flags=re.MULTILINE)]
+    assert len(trees) == 1, "the README needs one file tree, in a fenced block with a line for vst/"
+    paths: set[str] = set()
+    folders: list[tuple[int, str]] = []
+    for line in trees[0].splitlines():
+        entry = re.match(r"[\s│├└─|`+-]*", line).end()
+        names = re.split(r"\s{2,}|\s+#", line[entry:].strip())[0].split()
+        while folders and folders[-1][0] >= entry:
+            folders.pop()
+        parent = folders[-1][1] if folders else ""
+        for name in names:
+            paths.add(parent + name.strip(","))
+        if names and names[0].endswith("/"):
+            folders.append((entry, parent + names[0]))
+    return paths - {"./", "."}
+
+
+def test_the_reader_of_trees() -> None:
+    drawn = (
+        "# x\n```\nvst/            the library\n├── cli.py       commands\n└── networks/    nets\n"
+        "    └── layers.py\ntrain.py\n```\n"
+    )
+    plain = (
+        "```text\ntrain.py stylize.py  commands\nvst/\n  cli.py   a, b\n  networks/layers.py  # blocks\n```\n"
+        "```\npip x\n```"
+    )
+    assert tree_paths(drawn) == {"vst/", "vst/cli.py", "vst/networks/", "vst/networks/layers.py", "train.py"}
+    assert tree_paths(plain) == {"train.py", "stylize.py", "vst/", "vst/cli.py", "vst/networks/layers.py"}
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="there is no README yet")
+def test_the_readme_names_every_file() -> None:
+    named = tree_paths((ROOT / "README.md").read_text())
+    missing = sorted(path for path in named if not any(ROOT.glob(path.rstrip("/"))))
+    assert not missing, f"the README names files that do not exist: {missing}"
+    files = [*ROOT.glob("*.py")]
+    for package in ("vst", "data_modules", "callbacks"):
+        files += [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
+    unnamed = sorted({path.relative_to(ROOT).as_posix() for path in files} - named)
+    assert not unnamed, f"the README's file tree does not name {unnamed}"

@@ -1,0 +1,590 @@
+"""Configurations: every YAML composes, validates and builds; mistakes are named, all in one message."""
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object, instantiate
+from media import make_video
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from vst.config import StylizeConfig, TrainConfig, command, compose_or_explain, plain, validate
+from vst.errors import UserError
+from vst.schema import RULES, Part
+from vst.signatures import argument_names, check_targets
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+SCHEMAS = {"train": TrainConfig, "stylize": StylizeConfig}
+GROUP_FILES = sorted(
+    f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
+    for path in CONF.rglob("*.yaml")
+    if path.parent not in (CONF, CONF / "local")
+)
+# What a choice cannot do without.
+COMPANIONS = {
+    "model/discriminator=none": ["~loss.terms.adversarial"],
+    "data=video": ["data.root={videos}"],
+    "data=images": ["data.root={pictures}"],
+    "style=folder": ["style.root={pictures}"],
+    "style=image": ["style.image={picture}"],
+    "logger=wandb": ["logger.wandb.mode=offline"],
+    "logger=default": ["logger.wandb.mode=offline"],
+}
+TINY = [
+    "data.crop=32",
+    "margin=4",
+    "clip_length=2",
+    "data.batch_size=1",
+    "data.steps_per_epoch=1",
+    "data.num_workers=0",
+]
+OURS = {"vst", "data_modules", "callbacks"}
+LIBRARIES = {"torch", "pytorch_lightning", "types"}
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders with two pictures and two short videos."""
+    folder = tmp_path_factory.mktemp("media")
+    (folder / "videos").mkdir()
+    (folder / "pictures").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        make_video(folder / "videos" / f"{i}.mp4", n=12, width=96, height=64)
+        Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(
+            folder / "pictures" / f"{i}.png"
+        )
+    return {
+        "videos": str(folder / "videos"),
+        "pictures": str(folder / "pictures"),
+        "picture": str(folder / "pictures" / "0.png"),
+    }
+
+
+@pytest.fixture(scope="module")
+def composed(media: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DictConfig]:
+    """A function: choices of groups -> the validated, tiny training configuration with them (made once)."""
+    run = f"output_dir={tmp_path_factory.mktemp('run')}"
+
+    @cache
+    def checked(*choices: str) -> DictConfig:
+        return compose_or_explain("train", [*complete(choices, media), run], TrainConfig)
+
+    return checked
+
+
+def complete(choices: Iterable[str], media: dict[str, str]) -> list[str]:
+    """The overrides of `choices`, of what they need, and of tiny sizes."""
+    return [*choices, *(line.format(**media) for c in choices for line in COMPANIONS.get(c, [])), *TINY]
+
+
+def mistakes(*overrides: str, name: str = "train", multirun: bool = False) -> list[str]:
+    """The lines of the message, the headline left out."""
+    with pytest.raises(UserError) as caught:
+        compose_or_explain(name, overrides, SCHEMAS[name], multirun=multirun)
+    lines = str(caught.value).splitlines()
+    if len(lines) == 1:
+        return lines
+    assert lines[0] == f"{len(lines) - 1} mistakes in the configuration"
+    return [line.strip() for line in lines[1:]]
+
+
+def only(*overrides: str, **kwargs: Any) -> str:
+    (line,) = mistakes(*overrides, **kwargs)
+    return line
+
+
+# ----------------------------------------------------------------------------------------------------
+# The YAML files
+
+
+@pytest.mark.parametrize("choice", GROUP_FILES)
+def test_every_yaml_composes_and_validates(choice: str, composed, media: dict[str, str]) -> None:
+    cfg = composed(choice)
+    with initialize_config_module("conf", version_base="1.3"):
+        expected = compose("train", [*complete([choice], media), f"output_dir={cfg.output_dir}"])
+    assert plain(cfg) == plain(expected)
+
+
+@pytest.mark.parametrize("choice", [c for c in GROUP_FILES if not c.startswith("experiment=")])
+def test_every_yaml_builds(choice: str, composed) -> None:
+    if choice == "trainer=gpu" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    cfg = composed(choice)
+    group = choice.partition("=")[0]
+    node = OmegaConf.select(cfg, group.replace("/", "."))
+    built = instantiate(node, style=instantiate(cfg.style)) if group == "data" else instantiate(node)
+    for target, thing in built_parts(node, built):
+        assert thing is None if target == "types.NoneType" else thing is not None, target
+        if inspect.isclass(get_object(target)) and "_partial_" not in node:
+            assert isinstance(thing, get_object(target))
+
+
+def built_parts(node: DictConfig, built: Any) -> list[tuple[str, Any]]:
+    if "_target_" in node:
+        return [] if node.get("_partial_") else [(node["_target_"], built)]
+    assert set(node) == set(built)
+    return [part for name in node for part in built_parts(node[name], built[name])]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_dataclass_names_the_keys_of_the_primary_config(name: str) -> None:
+    overrides = {"train": [], "stylize": ["checkpoint=a", "input=b", "output=c"]}[name]
+    cfg = compose_or_explain(name, overrides, SCHEMAS[name])
+    assert set(cfg) == {field.name for field in fields(SCHEMAS[name])}
+
+
+def test_every_primary_config_has_a_schema() -> None:
+    assert {path.stem for path in CONF.glob("*.yaml")} - {"common"} == set(SCHEMAS)
+
+
+def targets(node: Any) -> set[str]:
+    if isinstance(node, list):
+        return {t for child in node for t in targets(child)}
+    if not isinstance(node, dict):
+        return set()
+    own = {node["_target_"]} if "_target_" in node else set()
+    return own | {t for child in node.values() for t in targets(child)}
+
+
+ALL_TARGETS = sorted(
+    {t for path in CONF.rglob("*.yaml") for t in targets(OmegaConf.to_container(OmegaConf.load(path)) or {})}
+)
+
+
+@pytest.mark.parametrize("target", ALL_TARGETS)
+def test_every_target_is_our_file_or_the_intended_library(target: str) -> None:
+    package = target.partition(".")[0]
+    assert package in OURS | LIBRARIES
+    found = get_object(target)
+    assert callable(found)
+    if package in OURS:
+        assert Path(inspect.getfile(found)).resolve().is_relative_to(ROOT / package)
+    else:
+        assert not (ROOT / package).exists()
+
+
+def test_the_config_package_is_ours() -> None:
+    assert Path(import_module("conf").__file__).parent == CONF
+
+
+def test_none_is_an_ordinary_choice(composed) -> None:
+    cfg = composed(
+        "logger=none", "callbacks=none", "model/temporal=none", "model/discriminator=none", "experiment=none"
+    )
+    assert instantiate(cfg.logger) == {} and instantiate(cfg.callbacks) == {}
+    assert instantiate(cfg.model.discriminator) is None
+    assert type(instantiate(cfg.model.temporal)).__name__ == "Stateless"
+
+
+def test_the_schema_lists_what_the_writer_can_encode() -> None:
+    from vst.video import writer
+
+    hints = get_type_hints(StylizeConfig)
+    assert get_args(hints["codec"]) == writer.CODECS and get_args(hints["preset"]) == writer.PRESETS
+
+
+def test_numbers_are_said_once() -> None:
+    cfg = plain(compose_or_explain("train", ["clip_length=5", "margin=7", "seed=9"], TrainConfig))
+    assert (cfg["data"]["clip_length"], cfg["data"]["margin"], cfg["data"]["seed"]) == (5, 7, 9)
+    assert cfg["model"]["temporal"]["channels"] == cfg["model"]["generator"]["width"]
+
+
+# ----------------------------------------------------------------------------------------------------
+# Mistakes on the command line
+
+
+def test_all_mistakes_come_in_one_message() -> None:
+    lines = mistakes("trainer.max_epoch=3", "+sedd=3", "seed=abc", "style=wikiert", "model/temporal=foo")
+    assert [line.partition(":")[0] for line in lines] == [
+        "trainer.max_epoch", "style=wikiert", "model/temporal=foo", "seed", "sedd",
+    ]  # fmt: skip
+
+
+# Each batch is one command line; for each override: how its one line begins, and what else it says.
+BATCHES = {
+    "keys": {
+        "trainer.max_epoch=3": ("trainer.max_epoch: no such key (did you mean 'max_epochs'?)", "accelerator"),
+        "loss.terms.tv.wieght=1": ("loss.terms.tv.wieght: no such key (did you mean 'weight'?)", "allowed: "),
+        "sedd=3": ("sedd: no such key (did you mean 'seed'?)", "allowed: call"),
+        "stile=wikiart": ("stile: no such key (did you mean 'style'?)", ""),
+        "trainer.limit_val_batches=1": ("trainer.limit_val_batches=1: ", "write +trainer.limit_val_"),
+        "seed.deep=3": ("seed.deep=3: 'seed' is a single value", "no key 'deep'"),
+        "+seed=3": ("+seed=3: 'seed' exists already", "write seed=3"),
+        "~loss.terms.tw": ("loss.terms.tw: no such key (did you mean 'tv'?)", ""),
+        "data.root=x": ("data.root: no such key", "allowed: "),
+        "hydra.jbo.name=x": ("hydra.jbo: no such key (did you mean 'job'?)", ""),
+        "seed": ("seed: cannot be read; write it as key=value", ""),
+        "resume=a (1).ckpt": ("resume=a (1).ckpt: cannot be read", """'resume="a (1).ckpt"'"""),
+    },
+    "choices": {
+        "style=wikiert": ("style=wikiert: no such choice (did you mean 'wikiart'", "allowed: folder, "),
+        "model=convgrru": ("model=convgrru: no such choice (did you mean 'convgru'?)", "allowed: "),
+        "model/temporal=foo": ("model/temporal=foo: no such choice; allowed: convgru, none", ""),
+        "model/temporl=none": ("model/temporl=none: no such group (did you mean 'model/t", "groups: "),
+        "trainer=null": ("trainer=null: no such choice", "allowed: auto, "),
+        "+data=images": ("+data=images: 'data' is chosen already; write data=images", ""),
+        "experiment=smok": ("experiment=smok: no such choice (did you mean 'smoke'?)", ""),
+        "hydra/launcher=slurmm": ("hydra/launcher=slurmm: no such choice", "basic"),
+    },
+    "added": {
+        "+sedd=3": ("sedd: no such key (did you mean 'seed'?)", "allowed: call"),
+        "+trainer.max_epoch=3": (
+            "trainer.max_epoch: pytorch_lightning.Trainer has no argument 'max_epoch' ",
+            "(did you mean 'max_epochs'?); it takes accelerator, ",
+        ),
+        "+model.widht=3": ("model.widht: no such key", "allowed: discriminator, generator, "),
+        "+callbacks.preveiw.every=2": ("callbacks.preveiw: no _target_", "is the name right?"),
+        "+loss.terms.tvv.weight=2": ("loss.terms.tvv: no _target_", "did you mean 'tv'?"),
+        "+trainer.gradient_clip_val=1.0": ("trainer.gradient_clip_val does not work", "use clip_norm"),
+    },
+    "types": {
+        "seed=abc": ("seed: 'abc' is not an integer", ""),
+        "ema_decay=null": ("ema_decay: null is not a number", ""),
+        "resume=3": ("resume: 3 is not text or null", ""),
+        "clip_norm=true": ("clip_norm: True is not a number", ""),
+        "trainer.max_epochs=abc": ("trainer.max_epochs: 'abc' is not an integer or null", ""),
+        "trainer.precision=half": ("trainer.precision: 'half' is not one of ", ", bf16-mixed, "),
+        "trainer.enable_progress_bar=maybe": ("trainer.enable_progress_bar: 'maybe' is not true or ", ""),
+        "scheduler.flat=[1]": ("scheduler.flat: [1] is not a number", ""),
+        "loss.terms.adversarial.objective=hinge": (
+            "loss.terms.adversarial.objective: 'hinge' is not one of minmax, nonsaturating",
+            "",
+        ),
+        "model.discriminator=none": (
+            "model.discriminator: 'none' is not a part; choose one with model/discriminator=<name>",
+            "",
+        ),
+        "callbacks.preview=null": ("callbacks.preview: null is not a part; drop it", "~callbacks.preview"),
+        "loss.terms.tv=null": ("loss.terms.tv: null is not a term; drop it with ~loss.terms.tv", ""),
+    },
+    "values": {
+        "margin=${nowhere}": ("margin: Interpolation key 'nowhere' not found", ""),
+        "data=video": ("data.root: missing; give it as data.root=...", ""),
+        "style=image": ("style.image: missing", ""),
+        "trainer._target_=pytorch_lightning.Trainr": (
+            "trainer._target_: 'pytorch_lightning' has no 'Trainr' (did you mean 'Trainer'?)",
+            "",
+        ),
+        "scheduler._target_=lightnin.Cosine": ("scheduler._target_: cannot import 'lightnin'", "No mod"),
+        "clip_length=0": ("clip_length: 0 is not 1 or more", ""),
+        "ema_decay=1.5": ("ema_decay: 1.5 is not 0 or more and 1 or less", ""),
+        "data.crop=8": ("data.crop: 8 is not 16 or more", ""),
+        "model.temporal.channels=16": (
+            "model.temporal.channels: 16 differs from model.generator.width, which is 32",
+            "",
+        ),
+        "~model/discriminator": ("model.discriminator: missing", ""),
+    },
+    "rules": {
+        "clip_length=1": ("clip_length=1: a recurrent model needs at least 2 frames", "model/temporal=none"),
+        "model/discriminator=none": ("loss.terms.adversarial needs a discriminator", "~loss."),
+        "model.generator.width=33": ("model.generator.width: 33 is odd", ""),
+        "trainer.precision=16-mixed": ("trainer.precision: 16-mixed would clip", "use bf16-mixed"),
+        "margin=-1": ("margin: -1 is not 0 or more", ""),
+    },
+    "a game without its term": {
+        "~loss.terms.adversarial": ("model.discriminator has no adversarial loss term", "=none"),
+        "+trainer.accumulate_grad_batches=2": ("trainer.accumulate_grad_batches does not work with two", ""),
+        "seed=1.5": ("seed: 1.5 is not an integer", ""),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES)
+def test_each_mistake_is_one_line_that_helps(batch: dict[str, tuple[str, str]]) -> None:
+    lines = mistakes(*batch)
+    for start, contains in batch.values():
+        matching = [line for line in lines if line.startswith(start)]
+        assert len(matching) == 1 and contains in matching[0], (start, lines)
+    assert len(lines) == len(batch), lines
+
+
+def test_a_single_mistake_is_one_line() -> None:
+    assert only("seed=true") == "seed: True is not an integer"
+
+
+def test_a_temporal_term_needs_two_frames_without_recurrence_too() -> None:
+    overrides = ["model/temporal=none", "clip_length=1"]
+    assert only(*overrides).startswith("clip_length=1: loss.terms.temporal needs at least 2 frames")
+    compose_or_explain("train", [*overrides, "~loss.terms.temporal"], TrainConfig)
+
+
+def test_a_feedforward_model_without_a_game_is_fine() -> None:
+    overrides = ["model/discriminator=none", "~loss.terms.adversarial", "model.generator.width=33"]
+    compose_or_explain("train", [*overrides, "model/temporal=none"], TrainConfig)
+
+
+def test_stylize_asks_for_its_three_paths() -> None:
+    assert mistakes(name="stylize") == [
+        f"{k}: missing; give it as {k}=..." for k in ("checkpoint", "input", "output")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("crf=70", "crf: 70 is not 0 or more and 51 or less"),
+        ("codec=h264", "codec: 'h264' is not one of libx264, libx265"),
+        ("overwrite=1", "overwrite: 1 is not true or false"),
+        ("ouput=x", "ouput: no such key (did you mean 'output'?)"),
+    ],
+)
+def test_mistakes_of_stylize(override: str, expected: str) -> None:
+    paths = ["checkpoint=a", "input=b", "output=c"]
+    assert only(*paths, override, name="stylize").startswith(expected)
+
+
+def test_a_choice_may_need_a_later_one() -> None:
+    """An override that fits only together with a later one is not blamed for another one's mistake."""
+    assert only("style.image=a.png", "style=image", "sede=1").startswith("sede: ")
+
+
+def test_a_users_own_group_file(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 77\nmargin: x\n")
+    with pytest.raises(UserError, match=r"^margin: 'x' is not an integer$"):
+        compose_or_explain("train", ["experiment=mine"], TrainConfig, config_dir=str(tmp_path))
+    cfg = compose_or_explain("train", ["experiment=mine", "margin=0"], TrainConfig, config_dir=str(tmp_path))
+    assert cfg.seed == 77
+    with pytest.raises(UserError, match="there is no folder"):
+        compose_or_explain("train", [], TrainConfig, config_dir=str(tmp_path / "no"))
+
+
+def test_composing_leaves_hydra_as_it_was() -> None:
+    with pytest.raises(UserError):
+        compose_or_explain("train", ["seed=x"], TrainConfig)
+    assert not GlobalHydra.instance().is_initialized() and not HydraConfig.initialized()
+
+
+# ----------------------------------------------------------------------------------------------------
+# Sweeps
+
+
+def test_each_value_of_a_sweep_is_checked() -> None:
+    lines = mistakes("model=convgru,convgrru", "seed=1,abc", "clip_length=3,1", "sedd=1", multirun=True)
+    assert [line.partition(":")[0] for line in lines] == ["sedd", "model=convgrru", "seed", "clip_length=1"]
+
+
+def test_a_sweep_needs_the_flag() -> None:
+    assert only("seed=1,2") == "seed=1,2: several values need -m"
+    cfg = compose_or_explain(
+        "train", ["seed=1,2", "ema_decay=interval(0.9,0.99)"], TrainConfig, multirun=True
+    )
+    assert (cfg.seed, cfg.ema_decay) == (1, 0.9)
+    compose_or_explain("train", ["seed=range(1,3)", "model=glob(*)", "hydra.mode=MULTIRUN"], TrainConfig)
+
+
+def test_a_value_is_named_where_only_its_consequence_is_wrong() -> None:
+    line = only("model/discriminator=patch,none", multirun=True)
+    assert line.startswith("with model/discriminator=none: loss.terms.adversarial needs a discriminator")
+
+
+# ----------------------------------------------------------------------------------------------------
+# validate, on small configurations
+
+
+class Engine:
+    def __init__(
+        self,
+        power: int,
+        fuel: Literal["oil", "gas"] = "oil",
+        name: str | None = None,
+        *,
+        tags: list[str] = (),
+    ):
+        self.power = power
+
+
+class Loose:
+    def __init__(self, size: int = 1, **kwargs: Any) -> None: ...
+
+
+@dataclass
+class Small:
+    part: Part
+    number: float
+
+
+def small(**node: Any) -> DictConfig:
+    return OmegaConf.create({"part": {"_target_": f"{__name__}.Engine", **node}, "number": 1})
+
+
+def refused(cfg: DictConfig) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        validate(cfg, Small)
+    return [line.strip() for line in str(caught.value).splitlines()]
+
+
+def test_validate_accepts() -> None:
+    validate(small(power=3, fuel="gas", name=None, tags=["a"]), Small)
+    validate(small(_partial_=True), Small)
+    validate(OmegaConf.create({"part": {"_target_": f"{__name__}.Loose", "any": 1}, "number": 0.5}), Small)
+    validate(OmegaConf.create({"part": {"_target_": "builtins.dict", "x": 1}, "number": 0.5}), Small)
+
+
+def test_validate_collects_everything() -> None:
+    cfg = small(pover=3, fuel="coal", tags="a", inner={"_target_": f"{__name__}.Loose", "size": "big"})
+    cfg.number, cfg.extra, cfg.lost = "${gone}", 1, "???"
+    target, allowed = f"{__name__}.Engine", "it takes fuel, name, power, tags"
+    assert refused(cfg) == [
+        "10 mistakes in the configuration",
+        "number: Interpolation key 'gone' not found",
+        "lost: missing; give it as lost=...",
+        "extra: no such key; allowed: number, part",
+        "lost: no such key; allowed: number, part",
+        f"part.pover: {target} has no argument 'pover' (did you mean 'power'?); {allowed}",
+        "part.fuel: 'coal' is not one of oil, gas",
+        "part.tags: 'a' is not a list",
+        f"part.inner: {target} has no argument 'inner'; {allowed}",
+        f"part.power: missing; {target} needs it",
+        "part.inner.size: 'big' is not an integer",
+    ]
+
+
+def test_arguments_passed_in_code_need_not_stand_in_the_yaml() -> None:
+    tree = {"engine": {"_target_": f"{__name__}.Engine"}}
+    assert list(check_targets(tree, {})) == [f"engine.power: missing; {__name__}.Engine needs it"]
+    assert list(check_targets(tree, {"engine": {"power"}})) == []
+
+
+def test_argument_names() -> None:
+    assert argument_names(f"{__name__}.Engine") == ["power", "fuel", "name", "tags"]
+    assert (
+        argument_names(f"{__name__}.Loose") == argument_names("nowhere.Thing") == argument_names(None) == []
+    )
+
+
+def test_rules_bear_a_broken_configuration() -> None:
+    for cfg in (
+        {},
+        {"loss": None, "model": 3, "trainer": []},
+        {"loss": {"terms": [1]}, "data": {"clip_length": "x"}},
+    ):
+        assert [rule(cfg) for rule in RULES] == [None] * len(RULES)
+
+
+# ----------------------------------------------------------------------------------------------------
+# The console command
+
+
+SCRIPT = """
+from pathlib import Path
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from vst.config import StylizeConfig, command
+from vst.errors import UserError
+
+@command("stylize", StylizeConfig)
+def stylize(cfg):
+    if cfg.input == "bad.mp4":
+        raise UserError("bad.mp4: not a video")
+    if cfg.input == "part.mp4":
+        instantiate({"_target_": "fractions.Fraction", "numerator": "x"})
+    if cfg.input == "bug.mp4":
+        raise RuntimeError("a defect")
+    if cfg.input == "stop.mp4":
+        raise KeyboardInterrupt
+    if cfg.input == "lightning.mp4":
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise SystemExit(1)
+    print("did", cfg.input)
+
+stylize()
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    """A function: arguments -> the finished process of a small command on conf/stylize.yaml."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("HYDRA_FULL_ERROR", None)
+
+    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, str(script), *arguments, "checkpoint=a", "output=o"]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+
+    return start
+
+
+def test_a_command_runs(run) -> None:
+    done = run("input=good.mp4")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "did good.mp4\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["input=bad.mp4"], 1, "error: bad.mp4: not a video\n"),
+        (["input=part.mp4"], 1, "error: Invalid literal for Fraction: 'x'\n"),
+        ([], 1, "error: input: missing; give it as input=...\n"),
+        (["input=a", "crf=x", "+q=1"], 1, "error: 2 mistakes in the configuration\n"),
+        (["input=stop.mp4"], 130, "interrupted\n"),
+        (["input=lightning.mp4"], 130, "interrupted\n"),
+    ],
+)
+def test_a_users_mistake_is_a_line_and_an_exit_code(
+    run, arguments: list[str], code: int, message: str
+) -> None:
+    done = run(*arguments)
+    assert done.returncode == code and done.stdout == ""
+    assert done.stderr.startswith(message) and "Traceback" not in done.stderr
+    assert "mistakes" in message or done.stderr == message
+
+
+def test_a_defect_keeps_its_traceback(run) -> None:
+    done = run("input=bug.mp4")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "RuntimeError: a defect" in done.stderr
+
+
+def test_a_failing_job_of_a_sweep_is_one_line_and_the_others_run(run) -> None:
+    done = run("-m", "input=good.mp4,bad.mp4,fine.mp4")
+    assert done.returncode == 1
+    assert "did good.mp4" in done.stdout and "did fine.mp4" in done.stdout
+    assert "error: job 1 (input=bad.mp4 checkpoint=a output=o): bad.mp4: not a video\n" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_mistaken_sweep_starts_no_job(run) -> None:
+    done = run("-m", "input=good.mp4", "crf=18,99")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: crf: 99 is not 0 or more and 51 or less\n"
+
+
+def test_showing_the_config_needs_no_complete_one(run) -> None:
+    done = run("--cfg", "job")
+    assert done.returncode == 0 and "input: ???" in done.stdout
+
+
+def test_a_command_can_be_called_with_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    show = command("stylize", StylizeConfig)(lambda cfg: seen.append(cfg.input))
+    before = list(sys.argv)
+    show(["checkpoint=a", "output=b", "input=c.mp4"])
+    with pytest.raises(SystemExit) as caught:
+        show(["input=c.mp4", "checkpoint=a"])
+    assert seen == ["c.mp4"] and sys.argv == before and caught.value.code == 1
+    assert capsys.readouterr().err == "error: output: missing; give it as output=...\n"

@@ -1,0 +1,391 @@
+"""A whole video through a stateful stand-in network: order, state, cuts, rotation, failures, memory."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests import media
+from vst import stream as stream_module
+from vst.cuts import CutDetector
+from vst.errors import UserError
+from vst.stream import QUEUE_LENGTH, StreamReport, stylize_video
+from vst.video.probe import probe
+from vst.video.reader import VideoReader
+from vst.video.writer import VideoWriter
+
+VFR = np.cumsum([0] + [20 + 7 * i % 50 for i in range(19)]).tolist()
+
+
+class Identity(nn.Module):
+    """Returns its input, and keeps it as its state, as a network that looks at the last frame would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: set[tuple[int, ...]] = set()
+        self.seen: list[Tensor] = []
+        self.previous: list[Tensor | None] = []
+        self.modes: set[tuple[bool, bool]] = set()
+
+    def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
+        assert style is None
+        assert frames.dtype == torch.float32 and 0 <= frames.min() and frames.max() <= 1
+        self.sizes.add(tuple(frames.shape))
+        self.modes.add((self.training, torch.is_inference_mode_enabled()))
+        self.seen.append(frames.clone())
+        self.previous.append(None if state is None else state[0].clone())
+        return frames, (frames,)
+
+
+class RunningMean(nn.Module):
+    """Paints each frame the mean grey of all frames since the last reset."""
+
+    def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
+        total, count = state or (torch.zeros(()), torch.zeros(()))
+        total, count = total + frames.mean(), count + 1
+        return torch.ones_like(frames) * (total / count), (total, count)
+
+
+class Failing(nn.Module):
+    def __init__(self, at: int, error: BaseException) -> None:
+        super().__init__()
+        self.at, self.error, self.calls = at, error, 0
+
+    def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
+        self.calls += 1
+        if self.calls == self.at:
+            raise self.error
+        return frames, state
+
+
+def _stylize(stylizer: nn.Module, source: Path, target: Path, **options) -> StreamReport:
+    return stylize_video(stylizer, source, target, progress=False, **{"preset": "ultrafast", **options})
+
+
+def _times(path: Path) -> list[Fraction]:
+    with VideoReader(path) as reader:
+        return [f.pts * f.time_base for f in reader]
+
+
+def _flat_frames(levels: list[int]) -> np.ndarray:
+    return np.stack([np.full((64, 96, 3), level, np.uint8) for level in levels])
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before
+
+
+def test_same_frames_times_and_audio(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=20, bframes=2, pts=VFR, audio="aac")
+    report = _stylize(Identity(), source, tmp_path / "out.mp4")
+    assert media.read_numbers(media.decode_sequentially(report.output)) == list(range(20))
+    assert _times(report.output) == [Fraction(pts, 1000) for pts in VFR]
+    assert probe(report.output).has_audio
+    assert (report.frames, report.cuts, report.damaged) == (20, 0, None)
+    assert report.seconds > 0 and report.fps == pytest.approx(20 / report.seconds)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+def test_the_network_sees_each_frame_once_in_evaluation_mode(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=9)
+    network = Identity().train()
+    _stylize(network, source, tmp_path / "out.mp4")
+    decoded = media.decode_sequentially(source)
+    seen = [(frame[0].permute(1, 2, 0) * 255).round().byte().numpy() for frame in network.seen]
+    np.testing.assert_array_equal(np.stack(seen), np.stack(decoded))
+    assert network.modes == {(False, True)} and network.training
+
+
+def test_state_that_lies_in_the_input_is_not_overwritten(tmp_path: Path) -> None:
+    network = Identity()
+    _stylize(network, media.make_video(tmp_path / "in.mp4", n=6), tmp_path / "out.mp4")
+    assert network.previous[0] is None
+    for before, kept in zip(network.seen[:-1], network.previous[1:], strict=True):
+        torch.testing.assert_close(kept, before)
+
+
+def test_every_output_depends_on_all_frames_before(tmp_path: Path) -> None:
+    levels = [40, 60, 80, 100, 120, 140]
+    source = media.make_video(tmp_path / "in.mp4", frames=_flat_frames(levels))
+    report = _stylize(RunningMean(), source, tmp_path / "out.mp4", crf=4)
+    out = [frame.mean() for frame in media.decode_sequentially(report.output)]
+    expected = [np.mean(levels[: t + 1]) for t in range(len(levels))]
+    np.testing.assert_allclose(out, expected, atol=3)
+
+
+def test_the_state_is_reset_at_a_cut(tmp_path: Path) -> None:
+    frames = _flat_frames([40] * 5 + [200] * 5)
+    source = media.make_video(tmp_path / "in.mp4", frames=frames)
+    report = _stylize(RunningMean(), source, tmp_path / "out.mp4", crf=4)
+    out = [frame.mean() for frame in media.decode_sequentially(report.output)]
+    assert report.cuts == 1
+    np.testing.assert_allclose(out, [40] * 5 + [200] * 5, atol=3)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_the_network_sees_upright_frames(rotation: int, tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=4, rotation=rotation)
+    network = Identity()
+    report = _stylize(network, source, tmp_path / "out.mp4")
+    assert network.sizes == {(1, 3, 64, 96) if rotation == 180 else (1, 3, 96, 64)}
+    stored = media.decode_sequentially(source)[2]
+    upright = (network.seen[2][0].permute(1, 2, 0) * 255).round().byte().numpy()
+    np.testing.assert_array_equal(upright, np.rot90(stored, rotation // 90))
+    assert probe(report.output).rotation == probe(source).rotation
+    assert media.read_numbers(media.decode_sequentially(report.output)) == [0, 1, 2, 3]
+
+
+def test_odd_sizes_stay(tmp_path: Path) -> None:
+    frames = media.pattern_frames(3, 97, 65)
+    source = media.make_video(tmp_path / "in.mp4", frames=frames, pix_fmt="yuv444p")
+    info = probe(_stylize(Identity(), source, tmp_path / "out.mkv").output)
+    assert (info.width, info.height) == (97, 65)
+
+
+def test_values_are_rounded_and_clipped(tmp_path: Path) -> None:
+    class Bright(nn.Module):
+        def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
+            return torch.cat([frames[:, :1] * 0 + 1.7, frames[:, 1:2] * 0 - 0.5, frames[:, 2:]], 1), None
+
+    report = _stylize(Bright(), media.make_video(tmp_path / "in.mp4", n=2), tmp_path / "out.mp4", crf=4)
+    red, green = media.decode_sequentially(report.output)[0][..., :2].reshape(-1, 2).astype(float).mean(0)
+    assert red > 240 and green < 15
+
+
+def test_damaged_input_is_finished_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = media.truncate(media.make_video(tmp_path / "in.mp4", n=60, audio="aac"), 0.6)
+    with caplog.at_level(logging.WARNING, logger="vst.stream"):
+        report = _stylize(Identity(), source, tmp_path / "out.mp4")
+    assert 10 < report.frames < 55 and report.damaged is not None
+    assert f"{report.frames} of 60 frames could be read" in report.damaged
+    assert report.damaged in caplog.text
+    assert len(media.decode_sequentially(report.output)) == report.frames
+    with VideoReader(report.output) as reader:
+        assert len(list(reader)) == report.frames and reader.damaged is None
+
+
+def test_no_decodable_frame_makes_no_output(tmp_path: Path) -> None:
+    source = media.truncate(media.make_video(tmp_path / "in.mp4", n=20), 0.2)
+    with pytest.raises(UserError, match="no frame"):
+        _stylize(Identity(), source, tmp_path / "out.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
+
+
+def test_mistakes_are_told_before_the_network_runs(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=3)
+    tiny = media.make_video(tmp_path / "tiny.mp4", frames=np.zeros((2, 14, 40, 3), np.uint8))
+    (tmp_path / "taken.mp4").write_text("taken")
+    (tmp_path / "link.mp4").symlink_to(source)
+    network = Failing(1, AssertionError("the network must not run"))
+    for arguments, words in [
+        ((source, source), "the same file"),
+        ((source, tmp_path / "link.mp4"), "the same file"),
+        ((source, tmp_path / "taken.mp4"), "overwrite=true"),
+        ((source, tmp_path / "none" / "out.mp4"), "does not exist"),
+        ((source, tmp_path / "out.avi"), r"\.mp4, \.mov, \.mkv"),
+        ((tiny, tmp_path / "out.mp4"), "40x14 pixels.*at least 16"),
+        ((tmp_path / "missing.mp4", tmp_path / "out.mp4"), "no such file"),
+    ]:
+        with pytest.raises(UserError, match=words) as caught:
+            _stylize(network, *arguments)
+        assert "\n" not in str(caught.value)
+    assert network.calls == 0
+    assert (tmp_path / "taken.mp4").read_text() == "taken"
+
+
+def test_overwrite_replaces(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=3)
+    (tmp_path / "out.mp4").write_text("old")
+    report = _stylize(Identity(), source, tmp_path / "out.mp4", overwrite=True)
+    assert media.read_numbers(media.decode_sequentially(report.output)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "ctrl-c"]
+)
+@pytest.mark.parametrize("at", [1, 30])
+def test_a_failing_network_stops_all(error: BaseException, at: int, tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=60)
+    network = Failing(at, error)
+    start = time.perf_counter()
+    with pytest.raises(type(error)) as caught:
+        _stylize(network, source, tmp_path / "out.mp4")
+    assert caught.value is error and network.calls == at
+    assert time.perf_counter() - start < 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
+
+
+def test_a_failing_decoder_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=60)
+    original = VideoReader.__iter__
+
+    def breaking(self):
+        for number, frame in enumerate(original(self)):
+            if number == 20:
+                raise MemoryError("no room for a frame")
+            yield frame
+
+    monkeypatch.setattr(VideoReader, "__iter__", breaking)
+    with pytest.raises(MemoryError, match="no room"):
+        _stylize(Identity(), source, tmp_path / "out.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
+
+
+def test_a_full_disk_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=60)
+    written = []
+
+    def mux(self, packet) -> None:
+        written.append(packet)
+        if len(written) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "_mux_with_audio", mux)
+    network = Identity()
+    with pytest.raises(UserError, match="disk is full"):
+        _stylize(network, source, tmp_path / "out.mp4")
+    assert len(network.seen) < 60
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
+
+
+def test_a_slow_encoder_holds_the_decoder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is constant: few frames are decoded and not yet encoded, however long the video."""
+    source = media.make_video(tmp_path / "in.mp4", n=60)
+    decoded, encoded, alive = [], [], []
+    iterate, write = VideoReader.__iter__, VideoWriter.write
+
+    def counting(self):
+        for frame in iterate(self):
+            decoded.append(frame.pts)
+            yield frame
+
+    def slow(self, *arguments) -> None:
+        time.sleep(0.005)
+        alive.append(len(decoded) - len(encoded))
+        encoded.append(arguments[1])
+        write(self, *arguments)
+
+    monkeypatch.setattr(VideoReader, "__iter__", counting)
+    monkeypatch.setattr(VideoWriter, "write", slow)
+    _stylize(Identity(), source, tmp_path / "out.mp4")
+    assert decoded == encoded and len(encoded) == 60
+    assert QUEUE_LENGTH < max(alive) <= 2 * QUEUE_LENGTH + 3
+
+
+def test_the_stages_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10 ms of waiting per stage and frame, three stages in turn would need 30 ms per frame."""
+    source = media.make_video(tmp_path / "in.mp4", n=30)
+    iterate, write = VideoReader.__iter__, VideoWriter.write
+
+    def slow_read(self):
+        for frame in iterate(self):
+            time.sleep(0.01)
+            yield frame
+
+    def slow_write(self, *arguments) -> None:
+        time.sleep(0.01)
+        write(self, *arguments)
+
+    class Slow(nn.Module):
+        def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
+            time.sleep(0.01)
+            return frames, state
+
+    monkeypatch.setattr(VideoReader, "__iter__", slow_read)
+    monkeypatch.setattr(VideoWriter, "write", slow_write)
+    report = _stylize(Slow(), source, tmp_path / "out.mp4")
+    assert 0.3 < report.seconds < 0.75
+
+
+def test_progress_without_a_terminal_is_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=5)
+    stylize_video(Identity(), source, tmp_path / "a.mp4")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("a.mp4: 5/5 frames, ")
+    monkeypatch.setattr(stream_module, "_LINE_SECONDS", 0.0)
+    stylize_video(Identity(), source, tmp_path / "b.mp4")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("b.mp4: 1/5 frames, ") and lines[0].endswith("s left") and len(lines) == 6
+    stylize_video(Identity(), source, tmp_path / "c.mp4", progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def _cuts(frames: np.ndarray) -> list[int]:
+    is_cut = CutDetector()
+    return [number for number, frame in enumerate(frames) if is_cut(frame)]
+
+
+def _scene(seed: int, length: int, speed: int = 3) -> np.ndarray:
+    """A window that pans over a large smooth random picture; scenes of different seeds differ in colour."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (12, 24, 3)) * 0.5 + rng.uniform(0, 128, 3)
+    picture = torch.nn.functional.interpolate(
+        torch.from_numpy(coarse).permute(2, 0, 1)[None], size=(144, 640), mode="bicubic"
+    )[0].permute(1, 2, 0)
+    picture = picture.clamp(0, 255).byte().numpy()
+    return np.stack([picture[:, speed * t : speed * t + 256] for t in range(length)])
+
+
+def test_cuts_between_scenes_are_found() -> None:
+    frames = np.concatenate([_scene(seed, 12) for seed in range(6)])
+    assert _cuts(frames) == [12, 24, 36, 48, 60]
+
+
+def test_cuts_are_found_in_lossy_video(tmp_path: Path) -> None:
+    frames = np.concatenate([_scene(seed, 10) for seed in (1, 2)])
+    path = media.make_video(tmp_path / "v.mp4", frames=frames, options={"crf": "30"})
+    assert _cuts(np.stack(media.decode_sequentially(path))) == [10]
+
+
+@pytest.mark.parametrize("speed", [0, 1, 5, 25])
+def test_motion_is_no_cut(speed: int) -> None:
+    assert _cuts(_scene(0, 14, speed)) == []
+    assert _cuts(media.pattern_frames(40)) == []
+
+
+def test_sudden_motion_noise_and_brightness_are_no_cuts() -> None:
+    still, fast = _scene(0, 10, 0), _scene(0, 10, 25)
+    assert _cuts(np.concatenate([still, fast])) == []
+    noise = np.random.default_rng(0).normal(0, 20, still.shape)
+    assert _cuts((still + noise).clip(0, 255).astype(np.uint8)) == []
+    fade = [(still[0] * (1 - 0.04 * t)).astype(np.uint8) for t in range(20)]
+    assert _cuts(np.stack(fade)) == []
+
+
+def test_the_smallest_frame_and_a_huge_one() -> None:
+    assert _cuts(np.stack([np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 255, np.uint8)])) == [1]
+    assert _cuts(np.zeros((2, 1080, 1920, 3), np.uint8)) == []
+
+
+def test_an_unfinished_container_is_never_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unclosed container in a parent process deadlocks workers that are forked from it."""
+    opened = []
+    real_open = av.open
+
+    def recording(*arguments, **options):
+        opened.append(real_open(*arguments, **options))
+        return opened[-1]
+
+    source = media.make_video(tmp_path / "in.mp4", n=40, audio="aac")
+    monkeypatch.setattr(av, "open", recording)
+    with pytest.raises(RuntimeError):
+        _stylize(Failing(5, RuntimeError()), source, tmp_path / "out.mp4")
+    inputs = [c for c in opened if isinstance(c, av.container.InputContainer)]
+    assert len(inputs) >= 3
+    for container in inputs:
+        with pytest.raises(AssertionError, match="not open"):
+            container.seek(0)

@@ -1,0 +1,196 @@
+import copy
+import functools
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+
+from vst.batch import ClipBatch
+from vst.checkpoint import load_stylizer
+from vst.losses import Adversarial, GradientPenalty, LossSet, SlicedWasserstein, WarpConsistency
+from vst.networks import PatchDiscriminator, build_stylizer
+from vst.schedules import FlatLinear
+from vst.task import StyleTransferTask
+
+MODEL = {
+    "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
+    "temporal": {"_target_": "vst.networks.ConvGRU", "channels": 8},
+}
+
+
+def make_task(adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr=1e-3), **kwargs):
+    torch.manual_seed(0)
+    terms = {"style": SlicedWasserstein(1.0, levels=2), "temporal": WarpConsistency(1.0)}
+    if adversarial:
+        terms["adversarial"] = Adversarial(0.1, penalty=GradientPenalty(1.0, every=2))
+    return StyleTransferTask(
+        build_stylizer(MODEL),
+        PatchDiscriminator(8, 2) if adversarial else None,
+        LossSet(terms),
+        {"generator": optimizer, "discriminator": optimizer},
+        FlatLinear(0.25, 0.1),
+        model_config=MODEL,
+        style_name="test",
+        margin=8,
+        **kwargs,
+    )
+
+
+def batches(count=4):
+    torch.manual_seed(1)
+    return [
+        ClipBatch(
+            frames=torch.rand(2, 2, 3, 48, 48),
+            style=torch.rand(2, 3, 32, 32),
+            source=["a", "b"],
+            flow=torch.zeros(2, 1, 2, 48, 48),
+            valid=torch.ones(2, 1, 1, 48, 48),
+        )
+        for _ in range(count)
+    ]
+
+
+def fit(task, tmp_path, epochs=2, data=None, **kwargs):
+    checkpoint = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, save_on_train_epoch_end=True)
+    callbacks = [checkpoint, *kwargs.pop("callbacks", [])]
+    resume = kwargs.pop("resume", None)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        **kwargs,
+    )
+    loader = DataLoader(data or batches(), batch_size=None, collate_fn=lambda x: x)
+    trainer.fit(task, loader, DataLoader(batches(1), batch_size=None, collate_fn=lambda x: x), ckpt_path=resume)
+    return trainer
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_resuming_after_one_of_two_epochs_is_bit_identical(tmp_path):
+    straight, resumed = make_task(), make_task()
+    fit(straight, tmp_path)
+    torch.manual_seed(12345)  # the state of the generator at hand must not matter
+    trainer = fit(resumed, tmp_path / "resumed", resume=tmp_path / "epoch=0.ckpt")
+    assert same(weights(straight), weights(resumed))
+    assert trainer.current_epoch == 2 and resumed.clips_seen == straight.clips_seen == 16
+    for a, b in zip(trainer.optimizers, straight.trainer.optimizers, strict=True):
+        for left, right in zip(a.state.values(), b.state.values(), strict=True):
+            assert torch.equal(left["exp_avg_sq"], right["exp_avg_sq"])
+
+
+class Watch(pl.Callback):
+    """Notes what each optimizer step changed."""
+
+    def __init__(self, task):
+        self.changed = []
+        for name in ("_train_discriminator", "_train_generator"):
+            setattr(task, name, functools.partial(self._around, task, getattr(task, name)))
+
+    def _around(self, task, step, *args):
+        before = weights(task.stylizer), weights(task.discriminator)
+        result = step(*args)
+        after = weights(task.stylizer), weights(task.discriminator)
+        self.changed.append(tuple(not same(a, b) for a, b in zip(before, after, strict=True)))
+        return result
+
+
+def test_the_two_players_take_turns(tmp_path):
+    task = make_task()
+    watch = Watch(task)
+    trainer = fit(task, tmp_path, epochs=1)
+    generator, discriminator = (True, False), (False, True)
+    assert watch.changed == [discriminator, generator] * 4
+    assert trainer.global_step == 4, "one global step a batch, so that checkpoints and loggers count batches"
+    assert all(p.requires_grad for p in task.discriminator.parameters())
+
+
+def test_the_average_follows_the_formula_and_is_what_a_checkpoint_gives(tmp_path):
+    class Oracle(pl.Callback):
+        def on_train_start(self, trainer, task):
+            self.average = None
+
+        def on_train_batch_end(self, trainer, task, *_):
+            now = task.stylizer.state_dict()
+            if self.average is None:  # the first average is the first set of weights
+                self.average = copy.deepcopy(now)
+            else:
+                self.average = {k: 0.9 * v + 0.1 * now[k] for k, v in self.average.items()}
+
+    task, oracle = make_task(ema_decay=0.9), Oracle()
+    fit(task, tmp_path, epochs=1, callbacks=[oracle])
+    loaded = load_stylizer(tmp_path / "epoch=0.ckpt")
+    for name, value in loaded.state_dict().items():
+        torch.testing.assert_close(value, oracle.average[name], atol=1e-6, rtol=1e-5)
+    assert not same(weights(loaded), weights(task.stylizer))
+
+
+def test_learning_rates_follow_the_schedule(tmp_path):
+    class Rates(pl.Callback):
+        seen = []
+
+        def on_train_batch_end(self, trainer, *_):
+            self.seen.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
+
+    fit(make_task(), tmp_path, callbacks=[Rates()])
+    expected = [1e-3 * FlatLinear(0.25, 0.1)(i / 8) for i in range(8)]
+    assert [g for g, _ in Rates.seen] == pytest.approx(expected)
+    assert [d for _, d in Rates.seen] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [functools.partial(torch.optim.SGD, lr=1e-2, momentum=0.9), functools.partial(torch.optim.AdamW, lr=1e-3)],
+    ids=["sgd", "adamw"],
+)
+def test_other_optimizers_train_as_well(tmp_path, optimizer):
+    task = make_task(optimizer=optimizer)
+    before = weights(task.stylizer)
+    fit(task, tmp_path, epochs=1)
+    assert not same(before, weights(task.stylizer))
+
+
+def test_without_a_discriminator_there_is_no_game(tmp_path):
+    task = make_task(adversarial=False)
+    before = weights(task.stylizer)
+    trainer = fit(task, tmp_path, epochs=1)
+    assert len(trainer.optimizers) == 1 and not same(before, weights(task.stylizer))
+    assert not any("discriminator" in name for name in trainer.callback_metrics)
+
+
+def test_bf16_mixed_trains_and_keeps_float32_weights(tmp_path):
+    task = make_task()
+    fit(task, tmp_path, epochs=1, precision="bf16-mixed")
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in task.parameters())
+
+
+def test_a_diverged_step_stops_the_run(tmp_path):
+    bad = batches()
+    bad[1].frames[0, 0, 0, 24, 24] = float("nan")
+    with pytest.raises(RuntimeError, match="non-finite"):
+        fit(make_task(), tmp_path, data=bad)
+
+
+def test_training_learns_the_style(tmp_path):
+    """On a style of one colour the picture must move towards this colour."""
+    data = batches(8)
+    for batch in data:
+        batch.style[:] = torch.tensor([0.9, 0.2, 0.1]).view(3, 1, 1) + 0.02 * torch.randn(2, 3, 32, 32)
+    task = make_task(optimizer=functools.partial(torch.optim.Adam, lr=5e-3), ema_decay=0.5)
+    fit(task, tmp_path, epochs=8, data=data)
+    out, _ = task.inference_stylizer()(data[0].frames)
+    red, green, blue = out.mean(dim=(0, 1, 3, 4))
+    assert red > green + 0.2 and red > blue + 0.2
