@@ -25,25 +25,25 @@ PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 
 
 class Preview(pl.Callback):
-    """Stylise the first validation batch with the moving-average stylizer and write what it looks like.
+    """Stylise held-out clips with the moving-average stylizer and write what it looks like.
 
     `previews/epoch_003.png` and `.mp4` (after three epochs) and, at the end, `preview.png` and `preview.mp4`,
     all in the trainer's root folder. The picture shows the style, and for each clip some frames in time over
-    their stylised versions. The video (H.264) plays input and stylised frames side by side:
-    `preview_clip(length)` of the data module where it has that method (-> `vst.batch.Clip` of `length`
-    frames), else the first validation clip back and forth. Frames go through the stylizer one by one with the
-    state carried. Both are logged to W&B where a WandbLogger is present. A preview that fails stops the
-    training.
+    their stylised versions; the video (H.264) plays the clips one after the other, input and stylised side by
+    side. The clips are those of `ClipDataModule.preview_clips`, the same throughout the run. Frames go through
+    the stylizer one by one with the state carried. Both files are logged to W&B where a WandbLogger is present.
+    A preview that fails stops the training.
 
     Args:
         every_n_epochs: how often.
-        num_clips: clips in the picture, at most the size of a validation batch.
+        num_clips: clips in the picture and in the video.
         num_frames: frames of a clip in the picture, evenly spaced from the first to the last.
-        video_seconds: length of the video.
+        size: side of the clips' frames, pixels.
+        video_seconds: length of each clip.
         video_fps: frames per second of the video.
 
     Raises:
-        UserError: the trainer has no data module, or that one has no validation clips.
+        UserError: the trainer has no data module.
     """
 
     def __init__(
@@ -51,12 +51,14 @@ class Preview(pl.Callback):
         every_n_epochs: int = 1,
         num_clips: int = 3,
         num_frames: int = 5,
-        video_seconds: float = 2.5,
+        size: int = 256,
+        video_seconds: float = 2.0,
         video_fps: int = 24,
     ) -> None:
         self.every_n_epochs = every_n_epochs
         self.num_clips = num_clips
         self.num_frames = num_frames
+        self.size = size
         self.video_length = max(1, round(video_seconds * video_fps))
         self.video_fps = video_fps
         self._rendered: tuple[int, Path] | None = None
@@ -70,17 +72,8 @@ class Preview(pl.Callback):
             raise UserError(
                 "the preview callback needs a data module: give one to fit, or add ~callbacks.preview"
             )
-        # A loader draws from torch's global generator; a preview must not change the course of the training.
-        with torch.random.fork_rng(devices=[]):
-            batch = next(iter(data.val_dataloader()), None)
-            if batch is None:
-                raise UserError("the preview callback needs validation clips, the data module has none")
-            self._clips = batch.frames[: self.num_clips]
-            if hasattr(data, "preview_clip"):
-                self._video_clip = data.preview_clip(self.video_length).frames
-            else:
-                first = self._clips[0]
-                self._video_clip = first[ping_pong(len(first), self.video_length)]
+        clips = data.preview_clips(self.num_clips, self.video_length, self.size)
+        self._clips = [clip.frames for clip in clips]
         self._style, self._style_name = data.style.reference(), data.style.name
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -105,7 +98,7 @@ class Preview(pl.Callback):
         pairs = [(clip, stylise(stylizer, clip)) for clip in self._clips]
         title = f"epoch {epoch}, {task.clips_seen:,} clips seen"
         preview_strip(pairs, self._style, self._style_name, title, self.num_frames).save(path)
-        frames = side_by_side(self._video_clip, stylise(stylizer, self._video_clip))
+        frames = np.concatenate([side_by_side(clip, stylised) for clip, stylised in pairs])
         write_clip(path.with_suffix(".mp4"), frames, self.video_fps)
         self._rendered = (step, path)
         for logger in trainer.loggers:
@@ -125,12 +118,6 @@ def stylise(stylizer: nn.Module, frames: Tensor) -> Tensor:
         result, state = stylizer(frame[None], state=state)
         results.append(result[0].float().cpu())
     return torch.stack(results)
-
-
-def ping_pong(length: int, count: int) -> list[int]:
-    """`count` indices that run 0 .. length - 1 .. 0 .. and so on, without repeating a frame at the turns."""
-    period = max(1, 2 * (length - 1))
-    return [min(i % period, period - i % period) if length > 1 else 0 for i in range(count)]
 
 
 def preview_strip(

@@ -182,6 +182,15 @@ class ClipDataModule(pl.LightningDataModule):
         """Build the source of validation clips, of material that training never sees."""
         raise NotImplementedError
 
+    def preview_source(self, length: int, size: int) -> ClipSource:
+        """Build a source like `val_source` of longer and larger clips, to look at."""
+        raise NotImplementedError
+
+    def preview_clips(self, count: int, length: int, size: int) -> list[Clip]:
+        """`count` clips of `length` frames of `size` x `size` pixels for previews, the same in every run."""
+        source = self.preview_source(length, size)
+        return [source.sample(np.random.default_rng([VALIDATION_SEED, i])) for i in range(count)]
+
     def setup(self, stage: str | None = None) -> None:
         if self._sources is None:
             self._sources = (self.train_source(), self.val_source())

@@ -113,10 +113,13 @@ class ImagesDataModule(ClipDataModule):
         self._split: tuple[list[str], list[str]] | None = None
 
     def train_source(self) -> PhotoClips:
-        return self._clips(self._names()[0], "photograph")
+        return self._clips(self._names()[0], "photograph", self.clip_length, self.size)
 
     def val_source(self) -> PhotoClips:
-        return self._clips(self._names()[1], "held-out photograph")
+        return self._clips(self._names()[1], "held-out photograph", self.clip_length, self.size)
+
+    def preview_source(self, length: int, size: int) -> PhotoClips:
+        return self._clips(self._names()[1], "held-out photograph", length, size)
 
     def _names(self) -> tuple[list[str], list[str]]:
         if self._split is None:
@@ -125,9 +128,8 @@ class ImagesDataModule(ClipDataModule):
                 log.warning("data.root=%s holds a single photograph: validation sees it too", self.root)
         return self._split
 
-    def _clips(self, names: list[str], kind: str) -> PhotoClips:
-        photos = FolderPhotos(self.root, names, KEPT_SIZES * self.size)
-        return PhotoClips(photos, self.clip_length, self.size, kind, str(self.root))
+    def _clips(self, names: list[str], kind: str, length: int, size: int) -> PhotoClips:
+        return PhotoClips(FolderPhotos(self.root, names, KEPT_SIZES * size), length, size, kind, str(self.root))
 
 
 def readable_photos(root: Path) -> list[str]:

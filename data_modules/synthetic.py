@@ -80,13 +80,16 @@ class SyntheticDataModule(ClipDataModule):
     """
 
     def train_source(self) -> PhotoClips:
-        return self._clips(TRAIN_PHOTOS, "photograph")
+        return self._clips(TRAIN_PHOTOS, "photograph", self.clip_length, self.size)
 
     def val_source(self) -> PhotoClips:
-        return self._clips(VAL_PHOTOS, "held-out photograph")
+        return self._clips(VAL_PHOTOS, "held-out photograph", self.clip_length, self.size)
 
-    def _clips(self, names: tuple[str, ...], kind: str) -> PhotoClips:
-        return PhotoClips(BundledPhotos(names), self.clip_length, self.size, kind, "scikit-image")
+    def preview_source(self, length: int, size: int) -> PhotoClips:
+        return self._clips(VAL_PHOTOS, "held-out photograph", length, size)
+
+    def _clips(self, names: tuple[str, ...], kind: str, length: int, size: int) -> PhotoClips:
+        return PhotoClips(BundledPhotos(names), length, size, kind, "scikit-image")
 
 
 def _read_bundled(name: str) -> Photo:

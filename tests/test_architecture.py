@@ -107,7 +107,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def test_the_reader_of_imports() -> None:
-    source = "import os, vst.flow\nfrom vst import losses\nfrom vst.flow import warp\ndef g():\n import hydra.x"
+    source = "import os, vst.flow\nfrom vst import losses\nfrom vst.flow import warp\nif 1:\n import hydra.x"
     assert imports(source, "vst.x", False) == {"os", "vst.flow", "vst.losses", "hydra.x"}
     assert imports("from .base import A\nfrom . import style", "vst.losses.x", False) == {
         "vst.losses.base", "vst.losses.style",

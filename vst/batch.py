@@ -48,6 +48,11 @@ class ClipBatch:
         cut = {name: value[..., margin:-margin, margin:-margin] for name, value in self._tensors() if name != "style"}
         return replace(self, **cut)
 
+    def first(self, length: int) -> ClipBatch:
+        """Only the first `length` frames of each clip, with the flow between them."""
+        pairs = {name: value[:, : length - 1] for name, value in self._tensors() if name in ("flow", "valid")}
+        return replace(self, frames=self.frames[:, :length], **pairs)
+
     def _tensors(self) -> list[tuple[str, Tensor]]:
         named = ((f.name, getattr(self, f.name)) for f in fields(self))
         return [(name, value) for name, value in named if isinstance(value, torch.Tensor)]

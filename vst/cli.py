@@ -39,7 +39,6 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     resume = _resume_path(cfg.resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
-    log.info("style     %s", style.describe())
     data = instantiate(cfg.data, style=style)
     log.info("data      %s", data.describe())
     task = build_task(cfg, style_name=style.name)
@@ -52,7 +51,7 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     config = plain(cfg)
     OmegaConf.save(OmegaConf.create(config), output / "config.yaml")
     for logger in loggers:
-        logger.log_hyperparams({**config, "origin": {"style": style.describe(), "data": data.describe()}})
+        logger.log_hyperparams({**config, "origin": data.describe()})
     failed = True
     try:
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -77,6 +76,7 @@ def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
         style_name=style_name,
         ema_decay=cfg.ema_decay,
         clip_norm=cfg.clip_norm,
+        image_share=cfg.image_share,
         margin=cfg.margin,
         seed=cfg.seed,
     )
@@ -163,4 +163,4 @@ def _finish_wandb(failed: bool) -> None:
     if "wandb" in sys.modules:
         import wandb
 
-        wandb.finish(exit_code=1 if failed else 0, quiet=True)
+        wandb.finish(exit_code=1 if failed else 0)

@@ -54,6 +54,7 @@ class TrainConfig:
     output_dir: str
     ema_decay: float
     clip_norm: float
+    image_share: float
     clip_length: int
     margin: int
     optimized_metric: str
@@ -91,6 +92,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "ema_decay": (0, 1),
     "clip_norm": (0, inf),
+    "image_share": (0, 1),
     "clip_length": (1, inf),
     "margin": (0, inf),
     "data.crop": (16, inf),

@@ -80,7 +80,7 @@ class Style:
 
 
 class TinyData(pl.LightningDataModule):
-    """Frame t of every clip is uniformly grey of value t / 10; the first validation batch is clip 0 and 1."""
+    """Frame t of every clip is uniformly grey of value t / 10, in previews of t / length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,17 +92,14 @@ class TinyData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         return self._loader(1)
 
+    def preview_clips(self, count: int, length: int, size: int) -> list[Clip]:
+        frames = torch.arange(length).view(length, 1, 1, 1).expand(length, 3, size, size) / length
+        return [Clip(frames, "grey")] * count
+
     def _loader(self, steps: int) -> DataLoader:
         frames = torch.arange(LENGTH).view(LENGTH, 1, 1, 1).expand(LENGTH, 3, SIZE, SIZE) / 10
         items = [frames] * (steps * BATCH)
         return DataLoader(items, BATCH, collate_fn=_collate)
-
-
-class LongClipData(TinyData):
-    """Offers a longer clip for the preview's video: white."""
-
-    def preview_clip(self, length: int) -> Clip:
-        return Clip(torch.ones(length, 3, SIZE, SIZE), "white")
 
 
 def _collate(items: list[Tensor]) -> ClipBatch:
@@ -118,11 +115,6 @@ def task() -> TinyTask:
 @pytest.fixture
 def data() -> TinyData:
     return TinyData()
-
-
-@pytest.fixture
-def long_data() -> LongClipData:
-    return LongClipData()
 
 
 @pytest.fixture

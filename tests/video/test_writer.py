@@ -112,6 +112,30 @@ def test_audio_the_container_cannot_hold(tmp_path: Path) -> None:
     assert _left_behind(tmp_path) == ["in.mkv"]
 
 
+def test_audio_packets_that_run_backwards_are_left_out_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Damaged:
+        def __init__(self, container: av.container.InputContainer) -> None:
+            self._container = container
+
+        def __getattr__(self, name: str):
+            return getattr(self._container, name)
+
+        def demux(self, streams):
+            for number, packet in enumerate(self._container.demux(streams)):
+                if number in (10, 11):
+                    packet.dts = packet.pts = 5
+                yield packet
+
+    source = media.make_video(tmp_path / "in.mp4", n=30, audio="aac")
+    real_open = writer_module.open_input
+    monkeypatch.setattr(writer_module, "open_input", lambda path: Damaged(real_open(path)))
+    [(_, before)], [(_, after)] = _audio(source), _audio(_copy(source, tmp_path / "out.mp4"))
+    assert after == before[:10] + before[12:]
+    assert "2 damaged audio packets" in caplog.text
+
+
 def test_times_below_zero_move_to_zero_together_with_the_audio(tmp_path: Path) -> None:
     source = media.make_video(tmp_path / "in.mp4", n=30, audio="aac")
     target = tmp_path / "out.mp4"
@@ -129,7 +153,7 @@ def test_times_below_zero_move_to_zero_together_with_the_audio(tmp_path: Path) -
     "colour", [BT709, BT601, BT709_FULL, UNTAGGED], ids=["709", "601", "709full", "none"]
 )
 @pytest.mark.parametrize("rgb", [(200, 30, 40), (20, 190, 60), (40, 50, 210)])
-def test_pixels_are_converted_by_the_matrix_of_the_tags(
+def test_pixels_are_converted_by_the_tags_and_back(
     colour: Colour, rgb: tuple[int, int, int], tmp_path: Path
 ) -> None:
     """Oracle: Y, Cb, Cr by the definition in BT.601 and BT.709, read from the planes without conversion."""
@@ -148,6 +172,9 @@ def test_pixels_are_converted_by_the_matrix_of_the_tags(
         frame = next(container.decode(video=0))
         planes = [np.frombuffer(bytes(p), np.uint8).reshape(p.height, -1)[:, : p.width] for p in frame.planes]
     np.testing.assert_allclose([plane.mean() for plane in planes], expected, atol=1.6)
+    with VideoReader(path) as reader:
+        image = next(iter(reader)).image
+    np.testing.assert_allclose(image.reshape(-1, 3).mean(axis=0), rgb, atol=3)
 
 
 def test_colours_of_a_tagged_file_survive_a_copy(tmp_path: Path) -> None:

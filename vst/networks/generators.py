@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vst.networks.layers import LatticeLowpass, ResidualBlock
+from vst.networks.layers import LatticeLowpass, LocalContrast, ResidualBlock
 
 
 class ResidualGenerator(nn.Module):
@@ -28,7 +28,8 @@ class ResidualGenerator(nn.Module):
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
         self.width = width
-        self.stem = nn.Conv2d(3 * self.stride**2, width, 3, padding=1)
+        self.contrast = LocalContrast(window=9, floor=0.01)
+        self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3)) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
         self.lowpass = LatticeLowpass(3)
@@ -38,7 +39,9 @@ class ResidualGenerator(nn.Module):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4 -> features (N, width, H/4, W/4)."""
-        return self.blocks(F.relu(self.stem(F.pixel_unshuffle(frames - 0.5, self.stride))))
+        contrast = self.contrast(F.avg_pool2d(frames, self.stride))
+        x = torch.cat([F.pixel_unshuffle(frames - 0.5, self.stride), contrast], dim=1)
+        return self.blocks(F.relu(self.stem(x)))
 
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:
         """Features (N, width, H/4, W/4) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""

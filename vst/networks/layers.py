@@ -43,3 +43,25 @@ class LatticeLowpass(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (2, 2, 2, 2), mode="replicate")
         return F.conv2d(F.conv2d(x, self.row, groups=self.channels), self.column, groups=self.channels)
+
+
+class LocalContrast(nn.Module):
+    """The picture's deviation from its local mean in units of its local deviation: (x - mean) / sqrt(variance + floor^2).
+
+    Local contrast normalisation (Jarrett et al. 2009, section 2.1, with a square window). What is faint, like clouds or
+    folds in cloth, arrives as large as strong edges, so the network can hang strokes on it; below `floor` it fades
+    out, so sensor noise does not become paint. (B, C, h, w) to the same size.
+    """
+
+    def __init__(self, window: int, floor: float) -> None:
+        super().__init__()
+        assert window % 2 == 1, window
+        self.window, self.floor = window, floor
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self._mean(x)
+        variance = (self._mean(x * x) - mean * mean).clamp_min(0)
+        return (x - mean) / (variance + self.floor**2).sqrt()
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.window, stride=1, padding=self.window // 2, count_include_pad=False)

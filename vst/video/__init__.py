@@ -3,7 +3,7 @@
 from vst.video.clips import FrameIndex, read_clip
 from vst.video.probe import VideoInfo, probe
 from vst.video.reader import Frame, VideoReader
-from vst.video.writer import VideoWriter, write_clip
+from vst.video.writer import VideoWriter, new_video, write_clip
 
 __all__ = [
     "Frame",
@@ -11,6 +11,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "new_video",
     "probe",
     "read_clip",
     "write_clip",

@@ -66,26 +66,14 @@ def probe(path: str | Path) -> VideoInfo:
     for a file without a video stream or without a single decodable frame.
     """
     path = Path(path)
-    with open_input(path) as container:
-        stream, frame = _first_frame(path, container)
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        return VideoInfo(
-            path=path,
-            width=frame.width,
-            height=frame.height,
-            rotation=frame.rotation,
-            codec=stream.codec_context.name,
-            fps=stream.average_rate or stream.guessed_rate or _ASSUMED_FPS,
-            num_frames=stream.frames or None,
-            duration=_duration(container, stream),
-            pix_fmt=frame.format.name,
-            has_audio=bool(container.streams.audio),
-            stream=stream.index,
-            time_base=stream.time_base,
-            sample_aspect_ratio=stream.sample_aspect_ratio or None,
-            colour=_colour(stream, frame),
-            display_matrix=None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist()),
-        )
+    for index in _picture_streams(path):
+        # Opened anew for each stream: not every damaged file can be rewound.
+        with open_input(path) as container:
+            stream = container.streams[index]
+            frame = _decode_one(container, stream)
+            if frame is not None:
+                return _describe(path, container, stream, frame)
+    raise UserError(f"{path}: no frame can be decoded; the file is damaged or its codec is not supported")
 
 
 def open_input(path: Path) -> InputContainer:
@@ -97,7 +85,7 @@ def open_input(path: Path) -> InputContainer:
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes); copy or download it again")
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except PermissionError as error:
         raise UserError(f"{path} cannot be read: permission denied; change its permissions") from error
     except (av.error.FFmpegError, OSError) as error:
@@ -116,16 +104,35 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
-def _first_frame(path: Path, container: InputContainer) -> tuple[VideoStream, VideoFrame]:
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
+def _picture_streams(path: Path) -> list[int]:
+    """Indices of the video streams that are not cover art."""
+    with open_input(path) as container:
+        streams = container.streams.video
+        found = [s.index for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
+    if not found:
         raise UserError(f"{path} has no video stream; give a file with a picture")
-    for stream in streams:
-        frame = _decode_one(container, stream)
-        if frame is not None:
-            return stream, frame
-        container.seek(0)
-    raise UserError(f"{path}: no frame can be decoded; the file is damaged or its codec is not supported")
+    return found
+
+
+def _describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return VideoInfo(
+        path=path,
+        width=frame.width,
+        height=frame.height,
+        rotation=frame.rotation,
+        codec=stream.codec_context.name,
+        fps=stream.average_rate or stream.guessed_rate or _ASSUMED_FPS,
+        num_frames=stream.frames or None,
+        duration=_duration(container, stream),
+        pix_fmt=frame.format.name,
+        has_audio=bool(container.streams.audio),
+        stream=stream.index,
+        time_base=stream.time_base,
+        sample_aspect_ratio=stream.sample_aspect_ratio or None,
+        colour=_colour(stream, frame),
+        display_matrix=None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist()),
+    )
 
 
 def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | None:

@@ -126,8 +126,16 @@ class VideoReader:
             return []
 
     def _rgb(self, frame: VideoFrame) -> np.ndarray:
-        # Width and height are given because a stream may change its size half way.
-        return frame.to_ndarray(format="rgb24", width=self.info.width, height=self.info.height)
+        # Width and height are given because a stream may change its size half way; the source's range and
+        # another matrix for the RGB side, where it means nothing, because PyAV before 17 else ignores both
+        # tags.
+        return frame.to_ndarray(
+            format="rgb24",
+            width=self.info.width,
+            height=self.info.height,
+            src_color_range=int(frame.color_range),
+            dst_colorspace="ITU601",
+        )
 
     def _diagnose(self, count: int, end: int | None, expected: int | None, tolerance: float) -> str | None:
         found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from av.video.stream import VideoStream
 
 from vst.errors import UserError, suggest
 from vst.video.probe import Colour, VideoInfo, open_input
+
+_log = logging.getLogger(__name__)
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 CODECS = ("libx264", "libx265")
@@ -194,7 +197,8 @@ class VideoWriter:
         matrix = _SWSCALE_MATRIX[self._colour.matrix]
         full = {"dst_color_range": _FULL_RANGE} if self._colour.range == _FULL_RANGE else {}
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        # The matrix of an RGB source means nothing, but PyAV before 17 ignores the other one where the two are equal.
+        # The matrix of an RGB source means nothing, but PyAV before 17 ignores the other one where the two
+        # are equal.
         return frame.reformat(
             format=self._video.pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full
         )
@@ -256,6 +260,7 @@ class _AudioCopy:
         self._packets: Iterator[Packet] = iter(())
         self._waiting: Packet | None = None
         self._tracks: dict[int, AudioStream] = {}
+        self._strict = output.format.name != "matroska"  # whether times must differ within a track
         if self._input is None:
             return
         output.metadata.update(
@@ -283,16 +288,24 @@ class _AudioCopy:
             yield packet
 
     def _demux(self, streams: list[AudioStream]) -> Iterator[Packet]:
+        last: dict[int, int] = {}
+        dropped = 0
         try:
             for packet in self._input.demux(streams):
                 if packet.dts is None:  # the empty packet at the end of each track
                     continue
+                if packet.dts < last.get(packet.stream.index, packet.dts):
+                    dropped += 1  # only in damaged files; a muxer refuses times that run backwards
+                    continue
+                last[packet.stream.index] = packet.dts + self._strict
                 shift = round(self.shift / packet.time_base)
                 packet.dts += shift
-                packet.pts = packet.dts if packet.pts is None else packet.pts + shift
+                packet.pts = packet.dts if packet.pts is None else max(packet.pts + shift, packet.dts)
                 yield packet
-        except av.error.FFmpegError:
-            return  # a damaged end: the reader of the pictures meets it too, and reports it
+        except av.error.FFmpegError as error:
+            _log.warning("%s: the audio ends early, it is damaged (%s)", self._input.name, error.strerror)
+        if dropped:
+            _log.warning("%s: %d damaged audio packets were left out", self._input.name, dropped)
 
 
 def _set_rotation(stream: VideoStream, info: VideoInfo) -> int:
@@ -317,7 +330,8 @@ def _check_audio(streams: list[AudioStream], path: Path) -> None:
     suffix = path.suffix.lower()
     if _holds(suffix, streams):
         return
-    names = ", ".join(sorted({stream.codec_context.name for stream in streams}))
+    contexts = [stream.codec_context for stream in streams]
+    names = ", ".join(sorted({"unknown" if c is None else c.name for c in contexts}))
     other = [extension for extension in FORMATS if extension != suffix and _holds(extension, streams)]
     advice = f"name it {path.with_suffix(other[0]).name}" if other else "convert the audio to AAC first"
     raise UserError(f"{path}: {suffix} cannot hold the input's {names} audio; {advice}")
