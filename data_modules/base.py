@@ -182,14 +182,19 @@ class ClipDataModule(pl.LightningDataModule):
         """Build the source of validation clips, of material that training never sees."""
         raise NotImplementedError
 
-    def preview_source(self, length: int, size: int) -> ClipSource:
-        """Build a source like `val_source` of longer and larger clips, to look at."""
+    def preview_source(self, index: int, length: int, size: int) -> ClipSource:
+        """Build the source of preview clip `index`: longer, larger and plainer than those of training."""
         raise NotImplementedError
 
     def preview_clips(self, count: int, length: int, size: int) -> list[Clip]:
-        """`count` clips of `length` frames of `size` x `size` pixels for previews, the same in every run."""
-        source = self.preview_source(length, size)
-        return [source.sample(np.random.default_rng([VALIDATION_SEED, i])) for i in range(count)]
+        """`count` clips of at most `length` frames and `size` x `size` pixels to look at, the same in every run.
+
+        All have one size and one length; both are smaller where the material is.
+        """
+        rng = np.random.default_rng(VALIDATION_SEED)
+        clips = [self.preview_source(index, length, size).sample(rng) for index in range(count)]
+        shortest = min(len(clip.frames) for clip in clips)
+        return [Clip(clip.frames[:shortest], clip.source) for clip in clips]
 
     def setup(self, stage: str | None = None) -> None:
         if self._sources is None:

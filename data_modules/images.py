@@ -118,8 +118,9 @@ class ImagesDataModule(ClipDataModule):
     def val_source(self) -> PhotoClips:
         return self._clips(self._names()[1], "held-out photograph", self.clip_length, self.size)
 
-    def preview_source(self, length: int, size: int) -> PhotoClips:
-        return self._clips(self._names()[1], "held-out photograph", length, size)
+    def preview_source(self, index: int, length: int, size: int) -> PhotoClips:
+        names = self._names()[1]
+        return self._clips([names[index % len(names)]], "photograph", length, size, camera_only=True)
 
     def _names(self) -> tuple[list[str], list[str]]:
         if self._split is None:
@@ -128,8 +129,11 @@ class ImagesDataModule(ClipDataModule):
                 log.warning("data.root=%s holds a single photograph: validation sees it too", self.root)
         return self._split
 
-    def _clips(self, names: list[str], kind: str, length: int, size: int) -> PhotoClips:
-        return PhotoClips(FolderPhotos(self.root, names, KEPT_SIZES * size), length, size, kind, str(self.root))
+    def _clips(
+        self, names: list[str], kind: str, length: int, size: int, camera_only: bool = False
+    ) -> PhotoClips:
+        photos = FolderPhotos(self.root, names, KEPT_SIZES * size)
+        return PhotoClips(photos, length, size, kind, str(self.root), camera_only)
 
 
 def readable_photos(root: Path) -> list[str]:

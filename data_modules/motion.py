@@ -132,6 +132,7 @@ def synthesise_clip(
     *,
     draw_object: Callable[[np.random.Generator], Photo] | None = None,
     source: str = "synthetic",
+    camera_only: bool = False,
 ) -> Clip:
     """Set a photograph in motion, with sensor noise and a slightly unsteady exposure.
 
@@ -142,11 +143,12 @@ def synthesise_clip(
         size: side of the square frames, pixels.
         draw_object: gives the photograph that an object is cut from; by default `photo` itself.
         source: name of the origin, kept in the clip.
+        camera_only: no objects, and as much of the photograph as the camera's path allows.
 
     Returns:
         A clip with exact flow and validity, as `vst.batch` defines them.
     """
-    scene = draw_scene(photo, rng, length, size, draw_object or (lambda _: photo))
+    scene = draw_scene(photo, rng, length, size, None if camera_only else draw_object or (lambda _: photo))
     images, flow, valid = render(scene)
     frames = expose(images, rng)
     return Clip(torch.from_numpy(frames), source, torch.from_numpy(flow), torch.from_numpy(valid))
@@ -157,15 +159,18 @@ def draw_scene(
     rng: np.random.Generator,
     length: int,
     size: int,
-    draw_object: Callable[[np.random.Generator], Photo],
+    draw_object: Callable[[np.random.Generator], Photo] | None,
 ) -> Scene:
-    """Draw the motion of camera and objects, and the piece of the photograph that the camera passes over."""
+    """Draw the motion of camera and objects, and the piece of the photograph that the camera passes over.
+
+    Without `draw_object` there are no objects and the piece is as large as it can be.
+    """
     steps = camera_path(rng, length, size)
     looks_at = [_back_to_start(steps[:frame], _grid(size)) for frame in range(length)]
     low = np.min([[x.min(), y.min()] for x, y in looks_at], axis=0)
     high = np.max([[x.max(), y.max()] for x, y in looks_at], axis=0)
-    background = cut_texture(photo, rng, low, high, CLIP_COVERAGE)
-    count = rng.choice(len(OBJECT_COUNTS), p=OBJECT_COUNTS)
+    background = cut_texture(photo, rng, low, high, CLIP_COVERAGE if draw_object else (1.0, 1.0))
+    count = rng.choice(len(OBJECT_COUNTS), p=OBJECT_COUNTS) if draw_object else 0
     cutouts = [draw_cutout(draw_object(rng), rng, steps, size) for _ in range(count)]
     return Scene(size, steps, looks_at, background, cutouts)
 

@@ -17,6 +17,7 @@ from vst.errors import UserError
 # video, and the second view of the motorcycle is nearly the first.
 TRAIN_PHOTOS = ("astronaut.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 VAL_PHOTOS = ("chelsea.png",)
+PREVIEW_PHOTOS = (*VAL_PHOTOS, "rocket.jpg", "coffee.png", "astronaut.png")
 # How often a moving object is cut from another photograph than the background.
 FOREIGN_OBJECT = 0.5
 
@@ -35,14 +36,18 @@ class PhotoClips:
     """A `ClipSource`: clips of `length` frames of `size` x `size` pixels, made by moving `photos`.
 
     `kind` and `place` complete the sentence of `describe`, for example `photograph` and `scikit-image`.
+    `camera_only`: a moving camera over the whole photograph, and no objects; for people to look at.
     """
 
-    def __init__(self, photos: Photos, length: int, size: int, kind: str, place: str) -> None:
+    def __init__(
+        self, photos: Photos, length: int, size: int, kind: str, place: str, camera_only: bool = False
+    ) -> None:
         self.photos = photos
         self.length = length
         self.size = size
         self.kind = kind
         self.place = place
+        self.camera_only = camera_only
 
     def sample(self, rng: np.random.Generator) -> Clip:
         photo, name = self._draw(rng)
@@ -50,7 +55,7 @@ class PhotoClips:
         def draw_object(rng: np.random.Generator) -> Photo:
             return self._draw(rng)[0] if rng.random() < FOREIGN_OBJECT else photo
 
-        return synthesise_clip(photo, rng, self.length, self.size, draw_object=draw_object, source=name)
+        return synthesise_clip(photo, rng, self.length, self.size, draw_object=draw_object, source=name, camera_only=self.camera_only)
 
     def describe(self) -> str:
         count = len(self.photos)
@@ -85,11 +90,14 @@ class SyntheticDataModule(ClipDataModule):
     def val_source(self) -> PhotoClips:
         return self._clips(VAL_PHOTOS, "held-out photograph", self.clip_length, self.size)
 
-    def preview_source(self, length: int, size: int) -> PhotoClips:
-        return self._clips(VAL_PHOTOS, "held-out photograph", length, size)
+    def preview_source(self, index: int, length: int, size: int) -> PhotoClips:
+        name = PREVIEW_PHOTOS[index % len(PREVIEW_PHOTOS)]
+        return self._clips((name,), "photograph", length, size, camera_only=True)
 
-    def _clips(self, names: tuple[str, ...], kind: str, length: int, size: int) -> PhotoClips:
-        return PhotoClips(BundledPhotos(names), length, size, kind, "scikit-image")
+    def _clips(
+        self, names: tuple[str, ...], kind: str, length: int, size: int, camera_only: bool = False
+    ) -> PhotoClips:
+        return PhotoClips(BundledPhotos(names), length, size, kind, "scikit-image", camera_only)
 
 
 def _read_bundled(name: str) -> Photo:

@@ -166,6 +166,14 @@ class VideoDataModule(ClipDataModule):
         )
         return self._clips(val, share)
 
+    def preview_source(self, index: int, length: int, size: int) -> VideoClips:
+        _, val = split(self._scanned().videos, self.val_fraction, self.span)
+        ranked = sorted(val, key=lambda segment: segment.first - segment.end)  # the longest scenes first
+        chosen = ranked[index % len(ranked)]
+        length = min(length, chosen.end - chosen.first)
+        size = min(size, *(side for segment in val for side in segment.video.size))
+        return VideoClips([chosen], length, 1, size, self.reader, "none", "a held-out scene")
+
     def _clips(self, segments: Sequence[Segment], description: str) -> VideoClips:
         return VideoClips(
             segments, self.clip_length, self.stride, self.size, self.reader, self.flow, description

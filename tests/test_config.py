@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
-from media import make_video
+from tests.media import make_video
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def train(cfg: DictConfig) -> float | None:
 
 def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     """Build everything from the configuration, train, and return (metrics, objects)."""
+    _quiet_libraries()
     output = _output_dir(cfg)
     resume = _resume_path(cfg.resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -127,6 +129,20 @@ def describe_device(trainer: pl.Trainer) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _quiet_libraries() -> None:
+    """Keep what Lightning says of itself off the terminal: it is true of every run and asks for nothing."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.* is deprecated",
+        "Experiment logs directory .* exists and is not empty",  # the run folder, which holds our config.yaml
+        r"Found \d+ module\(s\) in eval mode",  # the moving average, which is only ever used for inference
+        ".*does not have many workers",
+        ".*number of training batches .* is smaller than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _output_dir(cfg: DictConfig) -> Path:

@@ -99,3 +99,14 @@ def test_objects_come_from_the_same_or_another_photograph():
         colours.append(len(dominant.unique()))
     assert {1, 2} == set(colours)
     assert clips.describe() == "2 photographs of nothing in synthetic motion"
+
+
+def test_previews_are_long_large_and_without_objects():
+    clips, again = (module().preview_clips(3, length=8, size=64) for _ in range(2))
+    assert [tuple(clip.frames.shape) for clip in clips] == [(8, 3, 64, 64)] * 3
+    assert len({clip.source for clip in clips}) == 3 and clips[0].source.endswith("chelsea.png")
+    assert all(torch.equal(a.frames, b.frames) for a, b in zip(clips, again, strict=True))
+    plain = PhotoClips(TwoPlainPhotos(), 2, 48, "photograph", "nothing", camera_only=True)
+    for seed in range(20):
+        clip = plain.sample(np.random.default_rng(seed))
+        assert len(clip.frames.argmax(dim=1).unique()) == 1, "an object cut from the other photograph"

@@ -321,3 +321,11 @@ def test_a_source_can_be_sent_to_a_spawned_worker(folder: Path) -> None:
     again = pickle.loads(pickle.dumps(source))
     one, other = (s.sample(np.random.default_rng(3)) for s in (source, again))
     assert torch.equal(one.frames, other.frames)
+
+
+def test_previews_are_runs_of_held_out_frames_of_one_size(folder: Path) -> None:
+    data = _module(folder)
+    clips = data.preview_clips(2, length=100, size=48)
+    assert [tuple(clip.frames.shape) for clip in clips] == [(12, 3, 48, 48)] * 2
+    assert {clip.source.split(":")[0] for clip in clips} <= _names(data.val_source())
+    assert data.preview_clips(1, length=5, size=10**4)[0].frames.shape == (5, 3, 64, 64)

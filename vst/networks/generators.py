@@ -14,9 +14,9 @@ class ResidualGenerator(nn.Module):
     """Small residual generator that works at a quarter of the resolution, without normalisation.
 
     The picture is split into a smooth part and detail, x = low(x) + (x - low(x)). The network repaints the smooth part
-    freely and lets the detail through by a gate in (0, 2) for each place: output = low(x + r) + gate * (x - low(x)).
-    With r = 0 and gate = 1, as initialised, the output is the input. A gate below 1 removes the photograph's grain and
-    its noise, which a plain identity skip would hand through.
+    freely and lets detail through by a gate in (0, 1) for each place: output = low(x + r) + gate * (x - low(x)). An
+    identity skip instead would hand through all of the photograph's grain and noise, and leave texture losses content
+    with it. Beside the pixels the network sees their local contrast, so that it paints in flat regions too.
 
     Args:
         width: channels of the features.
@@ -28,7 +28,7 @@ class ResidualGenerator(nn.Module):
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
         self.width = width
-        self.contrast = LocalContrast(window=9, floor=0.01)
+        self.contrast = LocalContrast(box=7, floor=0.01)
         self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3)) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)

@@ -48,15 +48,16 @@ class LatticeLowpass(nn.Module):
 class LocalContrast(nn.Module):
     """The picture's deviation from its local mean in units of its local deviation: (x - mean) / sqrt(variance + floor^2).
 
-    Local contrast normalisation (Jarrett et al. 2009, section 2.1, with a square window). What is faint, like clouds or
-    folds in cloth, arrives as large as strong edges, so the network can hang strokes on it; below `floor` it fades
-    out, so sensor noise does not become paint. (B, C, h, w) to the same size.
+    Local contrast normalisation (Jarrett et al. 2009, section 2.1) in a window that is a box applied twice; a single box
+    leaves horizontal and vertical streaks in flat regions. What is faint, like clouds or folds in cloth, arrives as
+    large as strong edges, so the network can hang strokes on it; below `floor` it fades out, so sensor noise does not
+    become paint. (B, C, h, w) to the same size.
     """
 
-    def __init__(self, window: int, floor: float) -> None:
+    def __init__(self, box: int, floor: float) -> None:
         super().__init__()
-        assert window % 2 == 1, window
-        self.window, self.floor = window, floor
+        assert box % 2 == 1, box
+        self.box, self.floor = box, floor
 
     def forward(self, x: Tensor) -> Tensor:
         mean = self._mean(x)
@@ -64,4 +65,6 @@ class LocalContrast(nn.Module):
         return (x - mean) / (variance + self.floor**2).sqrt()
 
     def _mean(self, x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, self.window, stride=1, padding=self.window // 2, count_include_pad=False)
+        for _ in range(2):
+            x = F.avg_pool2d(x, self.box, stride=1, padding=self.box // 2, count_include_pad=False)
+        return x

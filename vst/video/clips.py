@@ -130,8 +130,8 @@ def _read_from(
         if key is not None:
             container.seek(index.pts[key], stream=stream, backward=True)
         for count, frame in enumerate(_Decoding(container, stream, lenient=True)):
-            if key is not None and count == 0 and not _lands_safely(index, frame, numbers.start):
-                return None
+            if key is not None and count == 0 and (frame.pts is None or frame.pts > index.pts[key]):
+                return None  # beyond `key`: what comes next may lead an open group and lack its references
             wanted = numbers[filled]
             if (count == wanted) if key is None else (frame.pts == index.pts[wanted]):
                 clip[filled] = upright(frame, size)
@@ -139,16 +139,6 @@ def _read_from(
                 if filled == len(numbers):
                     return clip
     return None
-
-
-def _lands_safely(index: FrameIndex, frame: av.VideoFrame, start: int) -> bool:
-    """Whether decoding that begins with `frame` gives frame `start` as decoding from the file's start would.
-
-    Anything but a key frame may be a leading frame of an open group, whose references were not decoded.
-    """
-    if frame.pts is None or frame.pts > index.pts[start]:
-        return False
-    return bool(frame.key_frame) or frame.pts == index.pts[0]
 
 
 class _Decoding:
