@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vst.networks import ConvGRU, ResidualGenerator, Stateless, Stylizer
-from vst.networks.layers import LatticeLowpass
+from vst.networks.layers import LocalContrast, lattice_lowpass
 
 
 def trained(width=8, recurrent=True):
@@ -36,7 +36,6 @@ def test_memory_is_in_the_state_and_nowhere_else():
     again, _ = stylizer(frame)
     assert (fresh - after).abs().max() > 1e-4, "the state must matter"
     assert torch.equal(fresh, again), "a call without state must not remember the calls before it"
-    assert not list(stylizer.buffers()) or all("lowpass" in n for n, _ in stylizer.named_buffers())
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (50, 37), (128, 72)])
@@ -52,13 +51,23 @@ def test_too_small_frames_are_refused():
         trained()(torch.rand(1, 3, 12, 20))
 
 
-def test_a_fresh_generator_is_the_identity():
+def test_the_gate_passes_detail_and_the_residual_repaints_the_rest():
     torch.manual_seed(0)
     generator, frames = ResidualGenerator(8, 2), torch.rand(1, 3, 32, 32)
+    smooth = generator.lowpass(frames)
     with torch.no_grad():
         generator.head.weight.zero_()
-        out, _ = Stylizer(generator, Stateless())(frames)
-    torch.testing.assert_close(out, frames, atol=1e-6, rtol=0)
+        for bias, gate in ((0.0, 0.5), (-20.0, 0.0), (20.0, 1.0)):
+            generator.head.bias[-1] = bias
+            out, _ = Stylizer(generator, Stateless()).train()(frames)
+            torch.testing.assert_close(out, smooth + gate * (frames - smooth), atol=1e-5, rtol=0)
+
+
+def test_local_contrast_is_blind_to_brightness_and_contrast_down_to_the_floor():
+    picture = torch.rand(1, 3, 40, 40)
+    contrast = LocalContrast(3, floor=0.01)
+    torch.testing.assert_close(contrast(0.3 + 0.5 * picture), contrast(picture), atol=0.02, rtol=0)
+    assert contrast(1e-4 * picture).abs().max() < 0.02 < 0.5 < contrast(0.2 * picture).std()
 
 
 def test_what_happens_far_away_does_not_matter():
@@ -91,7 +100,7 @@ def test_lowpass_has_nulls_at_the_lattice_and_keeps_the_mean():
     x = torch.zeros(1, 1, 64, 64)
     for period in (2, 4):
         x[..., ::period] += 1.0
-    out = LatticeLowpass(1)(x)[..., 8:-8, 8:-8]
+    out = lattice_lowpass(1)(x)[..., 8:-8, 8:-8]
     torch.testing.assert_close(out, torch.full_like(out, x[..., 8:-8, 8:-8].mean()), atol=1e-6, rtol=0)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vst.networks.layers import LatticeLowpass, LocalContrast, ResidualBlock
+from vst.networks.layers import LocalContrast, ResidualBlock, lattice_lowpass
 
 
 class ResidualGenerator(nn.Module):
@@ -28,11 +28,11 @@ class ResidualGenerator(nn.Module):
     def __init__(self, width: int, num_blocks: int) -> None:
         super().__init__()
         self.width = width
-        self.contrast = LocalContrast(box=7, floor=0.01)
+        self.contrast = LocalContrast(3, floor=0.01)
         self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3)) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
-        self.lowpass = LatticeLowpass(3)
+        self.lowpass = lattice_lowpass(3)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
