@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.profiler import record_function
+from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from vst.batch import ClipBatch
 from vst.checkpoint import stylizer_content
@@ -77,6 +78,7 @@ class StyleTransferTask(pl.LightningModule):
         self.image_share = image_share
         self.margin = margin
         self.seed = seed
+        self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.clips_seen = 0
         self.batches_seen = 0
 
@@ -160,12 +162,14 @@ class StyleTransferTask(pl.LightningModule):
         )
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Every term on held-out clips with the averaged weights; the same draws in every epoch."""
+        """Every term on held-out clips with the averaged weights, the same draws in every epoch; and the structural
+        similarity of picture and photograph, which falls as the style takes over."""
         torch.manual_seed(self.seed + batch_idx)
-        inner = batch.interior(self.margin)
-        total, values = self.losses(inner, self.outputs(self.inference_stylizer(), batch), progress=1.0)
+        outputs = self.outputs(self.inference_stylizer(), batch)
+        total, values = self.losses(batch.interior(self.margin), outputs, progress=1.0)
+        self.ssim.update(outputs.still.float(), outputs.photo.float())
         logs = {f"val/{name}": value for name, value in {"total": total, **values}.items()}
-        self.log_dict(logs, batch_size=len(batch.source))
+        self.log_dict({**logs, "val/ssim": self.ssim}, batch_size=len(batch.source))
 
     def _set_learning_rates(self) -> None:
         factor = self.schedule(self.progress_of_run)
