@@ -98,7 +98,9 @@ def stylize(cfg: DictConfig) -> None:
         preset=cfg.preset,
         overwrite=cfg.overwrite,
     )
-    print(report)
+    cuts = f", {report.cuts} cut{'' if report.cuts == 1 else 's'}" if report.cuts else ""
+    print(f"{report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps){cuts}")
+    print(report.output)
 
 
 COMMANDS = {"train": train, "stylize": stylize}
