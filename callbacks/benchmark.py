@@ -82,9 +82,7 @@ def _scalars(reports: Sequence[LatencyReport]) -> dict[str, float]:
 
 
 def _table(reports: Sequence[LatencyReport]) -> Table:
-    table = Table(
-        title=f"{reports[0].device}, {reports[0].precision}, one frame at a time", title_justify="left"
-    )
+    table = Table(title=f"{reports[0].device}, {reports[0].precision}, one frame at a time", title_justify="left")
     table.add_column("resolution")
     for name in ("fps", "p50 ms", "p95 ms", "p99 ms", "frames"):
         table.add_column(name, justify="right")

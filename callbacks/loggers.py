@@ -39,9 +39,7 @@ def wandb_logger(
     try:
         import wandb
     except ModuleNotFoundError as error:
-        raise UserError(
-            "the W&B logger needs the package wandb: pip install wandb, or use logger=csv"
-        ) from error
+        raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
     mode, reason = _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
@@ -63,9 +61,7 @@ def _resolve(mode: str) -> tuple[str, str]:
         raise UserError(f"W&B mode {mode!r}: choose one of {', '.join(MODES)}{suggest(mode, MODES)}")
     key = None if mode in ("offline", "disabled") else _key_source()
     if mode == "online" and key is None:
-        raise UserError(
-            "W&B mode 'online' needs an API key: run `wandb login`, set WANDB_API_KEY, or use mode=auto"
-        )
+        raise UserError("W&B mode 'online' needs an API key: run `wandb login`, set WANDB_API_KEY, or use mode=auto")
     if mode != "auto":
         return mode, "chosen in the config"
     chosen, reason = _chosen_outside()

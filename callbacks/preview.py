@@ -69,9 +69,7 @@ class Preview(pl.Callback):
             return
         data = trainer.datamodule
         if data is None:
-            raise UserError(
-                "the preview callback needs a data module: give one to fit, or add ~callbacks.preview"
-            )
+            raise UserError("the preview callback needs a data module: give one to fit, or add ~callbacks.preview")
         clips = data.preview_clips(self.num_clips, self.video_length, self.size)
         self._clips = [clip.frames for clip in clips]
         self._style, self._style_name = data.style.reference(), data.style.name
@@ -86,9 +84,7 @@ class Preview(pl.Callback):
         if self._rendered is None or self._rendered[0] != trainer.fit_loop.total_batch_idx:
             self._render(trainer, pl_module, trainer.current_epoch)
         for suffix in (".png", ".mp4"):
-            shutil.copyfile(
-                self._rendered[1].with_suffix(suffix), Path(trainer.default_root_dir) / f"preview{suffix}"
-            )
+            shutil.copyfile(self._rendered[1].with_suffix(suffix), Path(trainer.default_root_dir) / f"preview{suffix}")
 
     def _render(self, trainer: pl.Trainer, task: pl.LightningModule, epoch: int) -> None:
         step = trainer.fit_loop.total_batch_idx
@@ -171,9 +167,7 @@ def side_by_side(inputs: Tensor, stylised: Tensor) -> np.ndarray:
     for pair in zip(inputs, stylised, strict=True):
         canvas = empty.copy()
         for column, frame in enumerate(pair):
-            canvas.paste(
-                _image(frame).resize(tile, Image.Resampling.LANCZOS), (column * (tile[0] + GAP), HEADER)
-            )
+            canvas.paste(_image(frame).resize(tile, Image.Resampling.LANCZOS), (column * (tile[0] + GAP), HEADER))
         frames.append(np.asarray(canvas))
     return np.stack(frames)
 

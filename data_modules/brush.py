@@ -28,9 +28,7 @@ def flow(motif: Motif, rng: np.random.Generator, vortices: int) -> np.ndarray:
     h, w = motif.image.shape[:2]
     y, x = np.mgrid[:h, :w].astype(np.float32)
     u, v = np.ones((h, w), np.float32), 0.5 * noise(rng, h, w, 0.7 * h, 2)
-    eddies = [
-        (rng.uniform(0, w), rng.uniform(0, h), rng.uniform(0.09, 0.17) * h, 3.0) for _ in range(vortices)
-    ]
+    eddies = [(rng.uniform(0, w), rng.uniform(0, h), rng.uniform(0.09, 0.17) * h, 3.0) for _ in range(vortices)]
     eddies += [(cx, cy, 2.2 * r, 12.0) for cx, cy, r in motif.lights]
     for cx, cy, r, strength in eddies:
         dx, dy = (x - cx) / r, (y - cy) / r
@@ -55,9 +53,7 @@ def smear(texture: np.ndarray, angle: np.ndarray, length: float, step: float) ->
         px, py, lx, ly = x, y, sign * dx0, sign * dy0
         for _ in range(int(length / step / 2)):
             px, py = px + step * lx, py + step * ly
-            dx, dy = (
-                cv2.remap(d, px, py, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for d in (dx0, dy0)
-            )
+            dx, dy = (cv2.remap(d, px, py, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for d in (dx0, dy0))
             turn = np.sign(dx * lx + dy * ly + 1e-9)
             lx, ly = dx * turn, dy * turn
             total += cv2.remap(texture, px, py, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)

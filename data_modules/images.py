@@ -106,8 +106,15 @@ class ImagesDataModule(ClipDataModule):
         val_clips: int = 4,
     ) -> None:
         super().__init__(
-            style, clip_length=clip_length, crop=crop, margin=margin, batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch, num_workers=num_workers, seed=seed, val_clips=val_clips,
+            style,
+            clip_length=clip_length,
+            crop=crop,
+            margin=margin,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            num_workers=num_workers,
+            seed=seed,
+            val_clips=val_clips,
         )
         self.root = Path(root).expanduser()
         self._split: tuple[list[str], list[str]] | None = None
@@ -129,9 +136,7 @@ class ImagesDataModule(ClipDataModule):
                 log.warning("data.root=%s holds a single photograph: validation sees it too", self.root)
         return self._split
 
-    def _clips(
-        self, names: list[str], kind: str, length: int, size: int, camera_only: bool = False
-    ) -> PhotoClips:
+    def _clips(self, names: list[str], kind: str, length: int, size: int, camera_only: bool = False) -> PhotoClips:
         photos = FolderPhotos(self.root, names, KEPT_SIZES * size)
         return PhotoClips(photos, length, size, kind, str(self.root), camera_only)
 

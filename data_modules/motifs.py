@@ -163,9 +163,7 @@ class _Scene:
         ).astype(np.float32)
         stretched = noise(self.rng, self.h, self.w, self.h / 2, 4) - 1.2 * (t[..., 0] - 0.5) ** 2
         cloud = (1 / (1 + np.exp(-4 * (stretched - 0.5))))[..., None] * (0.35 if self.night else 0.7)
-        self.image += cloud * (
-            0.35 * self.light + 0.65 * np.maximum(self.low, 0.75 * self.light) - self.image
-        )
+        self.image += cloud * (0.35 * self.light + 0.65 * np.maximum(self.low, 0.75 * self.light) - self.image)
         self._lamp(self.rng.uniform(0.15, 0.85), self.rng.uniform(0.14, 0.3), 0.06)
         if self.night:
             for _ in range(9):
@@ -200,9 +198,7 @@ class _Scene:
             self.image = np.where(mask[..., None], colour * (1 + shade), self.image)
 
     def _mountain(self, x: float, peak: float, foot: float) -> None:
-        slope = np.abs(self.x / self.w - x) ** 0.8 * 1.1 + 0.012 * noise(
-            self.rng, self.h, self.w, 0.2 * self.h, 4
-        )
+        slope = np.abs(self.x / self.w - x) ** 0.8 * 1.1 + 0.012 * noise(self.rng, self.h, self.w, 0.2 * self.h, 4)
         body = (self.y / self.h > peak + slope) & (self.y / self.h < foot)
         snow = body & (
             self.y / self.h < peak + 0.5 * slope + 0.09 + 0.02 * noise(self.rng, self.h, self.w, 0.1 * self.h)
@@ -242,9 +238,7 @@ class _Scene:
     def _breaker(self, level: float, height: float, phase: float) -> None:
         u = self.x / self.w * 2 * np.pi * self.rng.uniform(0.9, 1.3) + phase
         crest = (
-            level
-            - height * np.maximum(0, np.sin(u)) ** 1.5
-            + 0.012 * noise(self.rng, self.h, self.w, 0.09 * self.h)
+            level - height * np.maximum(0, np.sin(u)) ** 1.5 + 0.012 * noise(self.rng, self.h, self.w, 0.09 * self.h)
         )
         depth = self.y / self.h - crest
         body = np.array((28, 78, 140), np.float32) / 255
@@ -288,9 +282,7 @@ class _Scene:
         for side, gain in ((1.0, 1.0), (0.45, 1.7)):
             jag = 1 + 0.25 * self.rng.standard_normal(40)
             left = [(x + sway[i] - half[i] * jag[i] * side, foot - height * t[i]) for i in range(40)]
-            right = [
-                (x + sway[i] + half[i] * jag[-i] * side, foot - height * t[i]) for i in range(39, -1, -1)
-            ]
+            right = [(x + sway[i] + half[i] * jag[-i] * side, foot - height * t[i]) for i in range(39, -1, -1)]
             self._fill(left + right, tuple(np.array((22, 52, 34)) * gain * (0.75 if self.night else 1)))
 
     def _tree(self, x: float, foot: float, size: float) -> None:
@@ -301,9 +293,7 @@ class _Scene:
             green = np.array((74, 118, 52)) * (1.35 - 0.5 * k / 26 - 1.1 * u / size * 0.4)
             centre = (round((x + v) * self.w), round((foot - 1.25 * size + 0.7 * u) * self.h))
             tone = 0.5 if self.night else 1.0
-            cv2.circle(
-                self.image, centre, round(0.2 * size * self.h), [float(c) * tone / 255 for c in green], -1
-            )
+            cv2.circle(self.image, centre, round(0.2 * size * self.h), [float(c) * tone / 255 for c in green], -1)
 
     def _boat(self, x: float, y: float) -> None:
         s = 0.07 * (y / 0.7) ** 2
@@ -316,9 +306,7 @@ class _Scene:
             ],
             (70, 44, 46),
         )
-        self._fill(
-            [(x - 0.05 * s, y - 0.3 * s), (x, y - 2.4 * s), (x + 0.8 * s, y - 0.35 * s)], (236, 190, 120)
-        )
+        self._fill([(x - 0.05 * s, y - 0.3 * s), (x, y - 2.4 * s), (x + 0.8 * s, y - 0.35 * s)], (236, 190, 120))
         self._fill(
             [(x - 0.1 * s, y - 0.3 * s), (x - 0.05 * s, y - 2.0 * s), (x - 0.7 * s, y - 0.3 * s)],
             (190, 80, 50),

@@ -43,8 +43,7 @@ NO_LAYER = 255
 
 @dataclass(frozen=True)
 class Step:
-    """B_t: where points of frame t+1 were in frame t. `matrix` (3, 3); `waves` (K, 5): kx, ky, phase, ax, ay.
-    """
+    """B_t: where points of frame t+1 were in frame t. `matrix` (3, 3); `waves` (K, 5): kx, ky, phase, ax, ay."""
 
     matrix: np.ndarray
     waves: np.ndarray
@@ -312,8 +311,10 @@ def _elastic(rng: np.random.Generator, size: int, pairs: int) -> np.ndarray:
     """Waves (T-1, 2, 5) for `Step`, long and flat so that the map never folds: its gradient is below 0.15."""
     angle = rng.uniform(0, 2 * np.pi, (2, 2))
     number = 2 * np.pi / (size * rng.uniform(0.6, 1.6, 2))
-    amplitude = size * rng.uniform(0, 0.006) * np.cos(
-        rng.uniform(0, 2 * np.pi, 2) + rng.uniform(0, 0.6, 2) * np.arange(pairs)[:, None]
+    amplitude = (
+        size
+        * rng.uniform(0, 0.006)
+        * np.cos(rng.uniform(0, 2 * np.pi, 2) + rng.uniform(0, 0.6, 2) * np.arange(pairs)[:, None])
     )
     waves = np.empty((pairs, 2, 5))
     waves[..., 0], waves[..., 1] = number * np.cos(angle[0]), number * np.sin(angle[0])

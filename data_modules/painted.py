@@ -47,9 +47,7 @@ def paint(artist: str, index: int, size: int = 512) -> np.ndarray:
     return np.round(np.clip(hand(motif, rng), 0, 1) * 255).astype(np.uint8)
 
 
-def painted_work(
-    artist: str, index: int, size: int = 512, cache_dir: str | Path | None = CACHE_DIR
-) -> np.ndarray:
+def painted_work(artist: str, index: int, size: int = 512, cache_dir: str | Path | None = CACHE_DIR) -> np.ndarray:
     """`paint`, kept as a PNG in `cache_dir` (None or a folder that cannot be written: painted in memory)."""
     _hand(artist)
     if cache_dir is None:
@@ -78,9 +76,7 @@ def _store(path: Path, picture: np.ndarray) -> None:
 
 def _hand(artist: str) -> Callable[[Motif, np.random.Generator], np.ndarray]:
     if artist not in _HANDS:
-        raise UserError(
-            f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; there are: {', '.join(ARTISTS)}"
-        )
+        raise UserError(f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; there are: {', '.join(ARTISTS)}")
     return _HANDS[artist]
 
 
@@ -190,9 +186,7 @@ def _mosaic(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     )  # fmt: skip
     count = np.maximum(np.bincount(labels.ravel()), 1)
     tiles = np.stack([np.bincount(labels.ravel(), target[..., c].ravel()) / count for c in range(3)], -1)
-    tiles = tiles * (1 + 0.13 * rng.standard_normal((len(tiles), 1))) + 0.035 * rng.standard_normal(
-        tiles.shape
-    )
+    tiles = tiles * (1 + 0.13 * rng.standard_normal((len(tiles), 1))) + 0.035 * rng.standard_normal(tiles.shape)
     y, x = np.mgrid[:h, :w]
     centre = [np.bincount(labels.ravel(), v.ravel()) / count for v in (x, y)]
     tilt = 0.16 * rng.standard_normal((2, len(tiles))) / (13 * unit)
@@ -266,10 +260,7 @@ def _woodblock(motif: Motif, rng: np.random.Generator) -> np.ndarray:
     carved = ((grooves / grooves.std() - 0.8) * 3).clip(0, 1)[..., None]
     dark = (steps < 0.3)[..., None]  # light lines in the dark blocks, dark lines in the light ones
     block = block + carved * np.where(dark, 0.38, 0.3) * (np.where(dark, (0.66, 0.8, 0.82), deep) - block)
-    line = (
-        cv2.morphologyEx(np.round(steps * 4).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8))
-        > 0
-    )
+    line = cv2.morphologyEx(np.round(steps * 4).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0
     near = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, 5)
     pressure = 1.2 + 0.35 * noise(rng, h, w, 40 * unit, 2) + 0.9 * edge
     ink = cv2.GaussianBlur((pressure * unit - near).clip(0, 1), (0, 0), 0.6)[..., None]

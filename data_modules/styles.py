@@ -179,9 +179,7 @@ class ImageStyle(Pictures):
         try:
             load(path)
         except Unreadable as error:
-            raise UserError(
-                f"style.image={image} is not a readable picture ({error}): give a JPEG or PNG"
-            ) from None
+            raise UserError(f"style.image={image} is not a readable picture ({error}): give a JPEG or PNG") from None
         super().__init__([path], load, _slug(path.stem), f"the picture {path}", crop, short_side, cache=1)
         self.load_files()
 
@@ -197,13 +195,9 @@ class FolderStyle(Pictures):
         UserError: `root` is missing, a file, or holds no readable picture.
     """
 
-    def __init__(
-        self, root: str | Path | None, crop: int = 160, short_side: int = 320, cache: int = 256
-    ) -> None:
+    def __init__(self, root: str | Path | None, crop: int = 160, short_side: int = 320, cache: int = 256) -> None:
         if root is None:
-            raise UserError(
-                "style.root is not given: name a folder with pictures, style.root=/path/to/folder"
-            )
+            raise UserError("style.root is not given: name a folder with pictures, style.root=/path/to/folder")
         folder = _folder(root, "style.root")
         files = _pictures_below(folder)
         load = partial(_read, least=max(crop, short_side))
@@ -236,9 +230,7 @@ class PaintedStyle(Pictures):
         cache_dir: str | Path | None = CACHE_DIR,
     ) -> None:
         if artist not in ARTISTS:
-            raise UserError(
-                f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; known: {', '.join(ARTISTS)}"
-            )
+            raise UserError(f"no painted collection {artist!r}{suggest(artist, ARTISTS)}; known: {', '.join(ARTISTS)}")
         for name, value, least in (("works", works, 1), ("size", size, 64)):
             if value < least:
                 raise UserError(f"style.{name} is {value}, it has to be at least {least}")
@@ -319,9 +311,7 @@ def _names(items: Iterable[Any]) -> str:
 def _folder(root: str | Path, key: str) -> Path:
     folder = Path(root).expanduser()
     if folder.is_file():
-        raise UserError(
-            f"{key}={root} is a file, a folder with pictures is needed; for one picture use style=image"
-        )
+        raise UserError(f"{key}={root} is a file, a folder with pictures is needed; for one picture use style=image")
     if not folder.is_dir():
         raise UserError(f"{key}={root}: there is no such folder")
     return folder

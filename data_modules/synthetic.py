@@ -55,7 +55,9 @@ class PhotoClips:
         def draw_object(rng: np.random.Generator) -> Photo:
             return self._draw(rng)[0] if rng.random() < FOREIGN_OBJECT else photo
 
-        return synthesise_clip(photo, rng, self.length, self.size, draw_object=draw_object, source=name, camera_only=self.camera_only)
+        return synthesise_clip(
+            photo, rng, self.length, self.size, draw_object=draw_object, source=name, camera_only=self.camera_only
+        )
 
     def describe(self) -> str:
         count = len(self.photos)

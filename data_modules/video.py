@@ -161,9 +161,7 @@ class VideoDataModule(ClipDataModule):
     def val_source(self) -> VideoClips:
         train, val = split(self._scanned().videos, self.val_fraction, self.span)
         names = {s.video.name for s in val}
-        share = (
-            "the end of it" if names & {s.video.name for s in train} else _count(len(names), "other video")
-        )
+        share = "the end of it" if names & {s.video.name for s in train} else _count(len(names), "other video")
         return self._clips(val, share)
 
     def preview_source(self, index: int, length: int, size: int) -> VideoClips:
@@ -175,9 +173,7 @@ class VideoDataModule(ClipDataModule):
         return VideoClips([chosen], length, 1, size, self.reader, "none", "a held-out scene")
 
     def _clips(self, segments: Sequence[Segment], description: str) -> VideoClips:
-        return VideoClips(
-            segments, self.clip_length, self.stride, self.size, self.reader, self.flow, description
-        )
+        return VideoClips(segments, self.clip_length, self.stride, self.size, self.reader, self.flow, description)
 
     def _scanned(self) -> Scan:
         """Scan the folder once, and leave out videos that no clip can be cut from."""
@@ -227,9 +223,7 @@ def read_frames(video: TrainingVideo, start: int, length: int, stride: int, read
     return container.get_batch(range(start, start + length * stride, stride)).asnumpy()
 
 
-def split(
-    videos: Sequence[TrainingVideo], val_fraction: float, span: int
-) -> tuple[list[Segment], list[Segment]]:
+def split(videos: Sequence[TrainingVideo], val_fraction: float, span: int) -> tuple[list[Segment], list[Segment]]:
     """Divide videos, each with room for a clip of `span` frames, into segments to train and to validate on.
 
     A file's side depends on its content alone, so it stays where it is when files are renamed or added, as

@@ -89,9 +89,7 @@ class Scan:
             log.warning("\n".join([counts, *lines]))
 
 
-def scan_folder(
-    root: str | Path, short_side: int, cache: bool = True, cache_dir: str | Path | None = None
-) -> Scan:
+def scan_folder(root: str | Path, short_side: int, cache: bool = True, cache_dir: str | Path | None = None) -> Scan:
     """Prepare every video below `root`, in the order of their paths; broken files are left out and named.
 
     Frames have a short side of `short_side` pixels (an even number) or less: nothing is scaled up. With
@@ -284,9 +282,7 @@ def _cache_folder(root: Path, cache_dir: str | Path | None) -> Path:
             _remove_leftovers(folder)
             return folder
     tried = " nor ".join(str(folder) for folder in candidates)
-    raise CacheError(
-        f"the training cache cannot be written to {tried}; set data.cache_dir or data.cache=false"
-    )
+    raise CacheError(f"the training cache cannot be written to {tried}; set data.cache_dir or data.cache=false")
 
 
 def _writable(folder: Path) -> bool:

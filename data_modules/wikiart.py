@@ -24,9 +24,7 @@ def pictures_of(root: Path, files: list[Path], artist: str | None) -> tuple[list
     for groups in (folders, prefixes):
         found = _matching(artist, groups)
         if len(found) > 1:
-            raise UserError(
-                f"style.artist={artist!r} fits several in {root}: {_counted(found, groups)}; name one"
-            )
+            raise UserError(f"style.artist={artist!r} fits several in {root}: {_counted(found, groups)}; name one")
         if found:
             works = groups[found[0]]
             return works, found[0].replace(" ", "-"), f"{len(works)} pictures by {found[0]} below {root}"

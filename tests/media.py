@@ -105,9 +105,7 @@ def make_video(
     return path
 
 
-def make_edit_list(
-    path: str | Path, n: int = 40, hidden: int = 9, gop: int = 12, bframes: int = 2, **video
-) -> Path:
+def make_edit_list(path: str | Path, n: int = 40, hidden: int = 9, gop: int = 12, bframes: int = 2, **video) -> Path:
     """Write an mp4 that stores `n` pattern frames whose edit list hides the first `hidden` of them.
 
     The frames that play are numbered hidden, hidden + 1, ..., n - 1: what `ffmpeg -ss ... -c copy` makes of
@@ -180,9 +178,7 @@ def _container_options(path: Path, faststart: bool) -> dict[str, str]:
 
 
 def _codec_options(codec: str, bframes: int, gop: int, open_gop: bool) -> dict[str, str]:
-    structure = (
-        f"bframes={bframes}:keyint={gop}:min-keyint={gop}:scenecut=0:open-gop={int(open_gop)}:b-adapt=0"
-    )
+    structure = f"bframes={bframes}:keyint={gop}:min-keyint={gop}:scenecut=0:open-gop={int(open_gop)}:b-adapt=0"
     known = {
         "libx264": {"preset": "veryfast", "crf": "18", "threads": "1", "x264-params": structure},
         "libx265": {
@@ -202,9 +198,7 @@ def _audio_stream(container: av.container.OutputContainer, codec: str) -> av.Aud
     return container.add_stream(codec, rate=AUDIO_RATE, layout="mono")
 
 
-def _write_sine(
-    container: av.container.OutputContainer, stream: av.AudioStream, seconds: float, pitch: int
-) -> None:
+def _write_sine(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float, pitch: int) -> None:
     samples = 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * AUDIO_RATE)) / AUDIO_RATE)
     size = 960  # a frame length that libopus accepts; aac re-blocks by itself
     for start in range(0, len(samples), size):

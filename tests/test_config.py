@@ -18,10 +18,10 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
-from tests.media import make_video
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from tests.media import make_video
 from vst.config import StylizeConfig, TrainConfig, command, compose_or_explain, plain, validate
 from vst.errors import UserError
 from vst.schema import RULES, Part
@@ -66,9 +66,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     rng = np.random.default_rng(0)
     for i in range(2):
         make_video(folder / "videos" / f"{i}.mp4", n=12, width=96, height=64)
-        Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(
-            folder / "pictures" / f"{i}.png"
-        )
+        Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(folder / "pictures" / f"{i}.png")
     return {
         "videos": str(folder / "videos"),
         "pictures": str(folder / "pictures"),
@@ -331,9 +329,7 @@ def test_a_feedforward_model_without_a_game_is_fine() -> None:
 
 
 def test_stylize_asks_for_its_three_paths() -> None:
-    assert mistakes(name="stylize") == [
-        f"{k}: missing; give it as {k}=..." for k in ("checkpoint", "input", "output")
-    ]
+    assert mistakes(name="stylize") == [f"{k}: missing; give it as {k}=..." for k in ("checkpoint", "input", "output")]
 
 
 @pytest.mark.parametrize(
@@ -383,9 +379,7 @@ def test_each_value_of_a_sweep_is_checked() -> None:
 
 def test_a_sweep_needs_the_flag() -> None:
     assert only("seed=1,2") == "seed=1,2: several values need -m"
-    cfg = compose_or_explain(
-        "train", ["seed=1,2", "ema_decay=interval(0.9,0.99)"], TrainConfig, multirun=True
-    )
+    cfg = compose_or_explain("train", ["seed=1,2", "ema_decay=interval(0.9,0.99)"], TrainConfig, multirun=True)
     assert (cfg.seed, cfg.ema_decay) == (1, 0.9)
     compose_or_explain("train", ["seed=range(1,3)", "model=glob(*)", "hydra.mode=MULTIRUN"], TrainConfig)
 
@@ -465,9 +459,7 @@ def test_arguments_passed_in_code_need_not_stand_in_the_yaml() -> None:
 
 def test_argument_names() -> None:
     assert argument_names(f"{__name__}.Engine") == ["power", "fuel", "name", "tags"]
-    assert (
-        argument_names(f"{__name__}.Loose") == argument_names("nowhere.Thing") == argument_names(None) == []
-    )
+    assert argument_names(f"{__name__}.Loose") == argument_names("nowhere.Thing") == argument_names(None) == []
 
 
 def test_rules_bear_a_broken_configuration() -> None:
@@ -542,9 +534,7 @@ def test_a_command_runs(run) -> None:
         (["input=lightning.mp4"], 130, "interrupted\n"),
     ],
 )
-def test_a_users_mistake_is_a_line_and_an_exit_code(
-    run, arguments: list[str], code: int, message: str
-) -> None:
+def test_a_users_mistake_is_a_line_and_an_exit_code(run, arguments: list[str], code: int, message: str) -> None:
     done = run(*arguments)
     assert done.returncode == code and done.stdout == ""
     assert done.stderr.startswith(message) and "Traceback" not in done.stderr
@@ -576,9 +566,7 @@ def test_showing_the_config_needs_no_complete_one(run) -> None:
     assert done.returncode == 0 and "input: ???" in done.stdout
 
 
-def test_a_command_can_be_called_with_arguments(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
+def test_a_command_can_be_called_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     seen = []
     show = command("stylize", StylizeConfig)(lambda cfg: seen.append(cfg.input))

@@ -53,7 +53,15 @@ def audio_packets(path):
 
 def test_training_leaves_everything_it_promises(run):
     folder, printed, _ = run
-    for name in ("stylizer.pt", "preview.png", "preview.mp4", "batch.png", "metrics.csv", "config.yaml", "checkpoints/last.ckpt"):
+    for name in (
+        "stylizer.pt",
+        "preview.png",
+        "preview.mp4",
+        "batch.png",
+        "metrics.csv",
+        "config.yaml",
+        "checkpoints/last.ckpt",
+    ):
         assert (folder / name).stat().st_size > 0, name
         assert name in printed or name == "batch.png", f"{name} is not told of"
     assert list(folder.glob("wandb/offline-run-*/*.wandb")), "an offline W&B run"
@@ -61,7 +69,15 @@ def test_training_leaves_everything_it_promises(run):
     assert list(folder.glob("wandb/offline-run-*/files/media/**/*.mp4")), "and the video"
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for name in ("loss/style", "loss/adversarial", "loss/discriminator", "loss/temporal", "val/total", "val/ssim", "fps/160x96"):
+    for name in (
+        "loss/style",
+        "loss/adversarial",
+        "loss/discriminator",
+        "loss/temporal",
+        "val/total",
+        "val/ssim",
+        "fps/160x96",
+    ):
         assert any(row.get(name) for row in rows), name
     assert "embedded painted collection" in printed, "that no WikiArt folder was there must be said"
     assert printed.strip().splitlines()[-1].startswith("python stylize.py checkpoint=run/stylizer.pt")
@@ -87,7 +103,7 @@ def test_the_next_command_that_is_printed_works(run):
 
 def test_an_interrupted_run_resumes_bit_for_bit(run):
     folder, _, cwd = run
-    vst("train.py", *SMOKE, "output_dir=resumed", f"resume={folder}/checkpoints/000.ckpt", cwd=cwd)
+    vst("train.py", *SMOKE, "output_dir=resumed", f"resume={folder}/checkpoints/epoch_000.ckpt", cwd=cwd)
     straight, resumed = (
         torch.load(cwd / name / "checkpoints/last.ckpt", weights_only=True) for name in ("run", "resumed")
     )
@@ -113,7 +129,17 @@ def test_training_on_a_folder_of_videos(run, tmp_path):
 
 
 def test_a_sweep_runs_every_combination_in_its_own_folder(tmp_path):
-    vst("train.py", "-m", *SMOKE[:2], "model/temporal=convgru,none", "seed=1,2", "logger=csv", "~callbacks.preview", "~callbacks.benchmark", cwd=tmp_path)
+    vst(
+        "train.py",
+        "-m",
+        *SMOKE[:2],
+        "model/temporal=convgru,none",
+        "seed=1,2",
+        "logger=csv",
+        "~callbacks.preview",
+        "~callbacks.benchmark",
+        cwd=tmp_path,
+    )
     (sweep,) = (tmp_path / "outputs" / "sweep").iterdir()
     assert sorted(p.name for p in sweep.iterdir() if p.is_dir()) == ["0", "1", "2", "3"]
     configs = [(sweep / str(i) / "config.yaml").read_text() for i in range(4)]

@@ -213,9 +213,7 @@ def test_overwrite_replaces(tmp_path: Path) -> None:
     assert media.read_numbers(media.decode_sequentially(report.output)) == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "ctrl-c"]
-)
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()], ids=["error", "ctrl-c"])
 @pytest.mark.parametrize("at", [1, 30])
 def test_a_failing_network_stops_all(error: BaseException, at: int, tmp_path: Path) -> None:
     source = media.make_video(tmp_path / "in.mp4", n=60)

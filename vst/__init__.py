@@ -1,7 +1,7 @@
 """vst: real-time video style transfer with generative adversarial training.
 
-    from vst import load_stylizer, stylize_video
-    stylize_video(load_stylizer("stylizer.pt"), "film.mp4", "film_painted.mp4")
+from vst import load_stylizer, stylize_video
+stylize_video(load_stylizer("stylizer.pt"), "film.mp4", "film_painted.mp4")
 """
 
 from typing import Any

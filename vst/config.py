@@ -50,9 +50,7 @@ __all__ = ["StylizeConfig", "TrainConfig", "command", "compose_or_explain", "pla
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
-MAX_SWEEP_VALUES = (
-    16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
-)
+MAX_SWEEP_VALUES = 16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
 
 Task = Callable[[DictConfig], Any]
 
@@ -165,9 +163,7 @@ def _compose_checked(
         mistakes += [f"{o.input_line}: several values need -m" for o in swept]
     for override, fixed in zip(parsed, first, strict=True):
         for changed in lines.get(override.input_line, [])[1:]:
-            tried = [
-                changed if line == fixed else line for line in first if line == fixed or line not in wrong
-            ]
+            tried = [changed if line == fixed else line for line in first if line == fixed or line not in wrong]
             other, also_wrong = composer.compose(tried)
             new = [m for m in [*also_wrong.values(), *composer.check(other, schema)] if m not in mistakes]
             mistakes += [m if m.startswith(override.key_or_group) else f"with {changed}: {m}" for m in new]

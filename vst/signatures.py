@@ -107,9 +107,7 @@ def _check_call(node: dict, path: str, passed_in_code: set[str]) -> Iterator[str
     except (TypeError, ValueError):
         return  # builtins without a signature
     kinds = inspect.Parameter
-    named = {
-        n: p for n, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-    }
+    named = {n: p for n, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
     takes_anything = any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
     hints = _hints(function)
     for name, value in node.items():
@@ -183,9 +181,7 @@ def _accepts(hint: Any, value: Any) -> bool:
 
 def _kind(hint: Any) -> str:
     members = _members(hint)
-    literals = [
-        str(value) for member in members if get_origin(member) is Literal for value in get_args(member)
-    ]
+    literals = [str(value) for member in members if get_origin(member) is Literal for value in get_args(member)]
     names = ["one of " + ", ".join(dict.fromkeys(literals))] if literals else []
     for member in members:
         base = get_origin(member) or member

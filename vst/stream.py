@@ -97,9 +97,7 @@ def stylize_video(
     if reader.damaged:
         _log.warning(reader.damaged)
     seconds = meter.seconds
-    return StreamReport(
-        pipeline.frames, seconds, pipeline.frames / seconds, pipeline.cuts, output, reader.damaged
-    )
+    return StreamReport(pipeline.frames, seconds, pipeline.frames / seconds, pipeline.cuts, output, reader.damaged)
 
 
 def _check_size(info: VideoInfo) -> None:
@@ -176,9 +174,7 @@ class _Pipeline:
         self._decoded, self._finished, self._buffers = (_Pipe(QUEUE_LENGTH, self._stop) for _ in range(3))
 
     def run(self) -> None:
-        stages = [
-            threading.Thread(target=self._guard, args=(s,), daemon=True) for s in (self._decode, self._encode)
-        ]
+        stages = [threading.Thread(target=self._guard, args=(s,), daemon=True) for s in (self._decode, self._encode)]
         for stage in stages:
             stage.start()
         try:
@@ -294,9 +290,7 @@ class _Meter:
             self._task = self._bar.add_task(self._name, total=self._total, fps=0.0)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.seconds = time.perf_counter() - self._start
         if self._bar is not None:
             self._bar.stop()

@@ -148,7 +148,7 @@ class StyleTransferTask(pl.LightningModule):
         return {"total": total, "gradient_norm": norm, **values}
 
     def outputs(self, stylizer: Stylizer, batch: ClipBatch) -> Outputs:
-        """Stylise the clips (B, T, 3, H, W) with the state carried, and draw one frame of each for the picture terms."""
+        """Stylise clips (B, T, 3, H, W) with the state carried, and draw a frame of each for the picture terms."""
         clip, _ = stylizer(batch.frames)
         clip, frames = (_cut(x, self.margin) for x in (clip, batch.frames))
         rows = torch.arange(clip.shape[0], device=clip.device)

@@ -25,9 +25,7 @@ class CountingStylizer(nn.Module):
     def forward(self, frames: Tensor, style: Tensor | None = None, state: tuple[Tensor, ...] | None = None):
         assert style is None and frames.ndim == 4
         count = torch.zeros((), device=frames.device) if state is None else state[0]
-        self.calls.append(
-            (tuple(frames.shape), state is None, self.training, torch.is_inference_mode_enabled())
-        )
+        self.calls.append((tuple(frames.shape), state is None, self.training, torch.is_inference_mode_enabled()))
         red = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1) * count / 100
         return ((1 - frames) / 2 * self.weight + red).clamp(0, 1), (count + 1,)
 

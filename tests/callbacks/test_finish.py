@@ -71,9 +71,7 @@ def test_paths_are_relative_only_below_the_working_folder(tmp_path: Path):
     assert next_command(Path("../x.pt")).split()[2] == f"checkpoint={tmp_path.parent}/x.pt"
 
 
-@pytest.mark.parametrize(
-    "name", ["a=1,b=[2]/x.pt", "my runs/x.pt", 'it\'s "x".pt', "epoch=1-step=4.ckpt", "dé/x.pt"]
-)
+@pytest.mark.parametrize("name", ["a=1,b=[2]/x.pt", "my runs/x.pt", 'it\'s "x".pt', "epoch=1-step=4.ckpt", "dé/x.pt"])
 def test_awkward_paths_survive_the_shell_and_hydra(name):
     parser = pytest.importorskip("hydra.core.override_parser.overrides_parser").OverridesParser.create()
     script, *overrides = shlex.split(next_command(Path(name)))[1:]

@@ -35,9 +35,7 @@ def read_video(path: Path) -> tuple[np.ndarray, av.VideoStream]:
 def test_files_of_a_fit(task, data, make_trainer, tmp_path: Path):
     make_trainer(Preview(num_clips=2, num_frames=3, size=32, video_seconds=0.5, video_fps=20)).fit(task, data)
     previews = tmp_path / "previews"
-    assert sorted(p.name for p in previews.iterdir()) == [
-        f"epoch_00{e}.{x}" for e in (1, 2) for x in ("mp4", "png")
-    ]
+    assert sorted(p.name for p in previews.iterdir()) == [f"epoch_00{e}.{x}" for e in (1, 2) for x in ("mp4", "png")]
     for suffix in ("png", "mp4"):
         final = (tmp_path / f"preview.{suffix}").read_bytes()
         assert final == (previews / f"epoch_002.{suffix}").read_bytes()
@@ -58,9 +56,7 @@ def test_files_of_a_fit(task, data, make_trainer, tmp_path: Path):
             assert pixels[y, x] == pytest.approx([255 * grey] * 3, abs=0.51)
             stylised = 255 * (1 - grey) / 2
             red = 255 * frame / 100  # the state was handed on `frame` times since the start of this clip
-            assert pixels[y + TILE_HEIGHT + GAP, x] == pytest.approx(
-                [stylised + red, stylised, stylised], abs=0.51
-            )
+            assert pixels[y + TILE_HEIGHT + GAP, x] == pytest.approx([stylised + red, stylised, stylised], abs=0.51)
 
     frames, codec, rate = read_video(tmp_path / "preview.mp4")
     assert frames.shape == (20, HEADER + VIDEO_MIN_HEIGHT, 2 * VIDEO_MIN_HEIGHT + GAP, 3)
@@ -73,8 +69,7 @@ def test_files_of_a_fit(task, data, make_trainer, tmp_path: Path):
     np.testing.assert_allclose(right[:, 0] - right[:, 1], 2.55 * np.tile(np.arange(10), 2), atol=5)
 
     assert task.stylizer.calls and all(
-        shape == (1, 3, 32, 32) and not training and inference
-        for shape, _, training, inference in task.stylizer.calls
+        shape == (1, 3, 32, 32) and not training and inference for shape, _, training, inference in task.stylizer.calls
     )
 
 
@@ -111,17 +106,13 @@ def test_missing_data_is_told_before_the_first_batch(task, data, make_trainer):
 
 def test_stylise_equals_one_call_after_another(task):
     frames = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    expected = [
-        (1 - frame) / 2 + torch.tensor([t / 100, 0, 0]).view(3, 1, 1) for t, frame in enumerate(frames)
-    ]
+    expected = [(1 - frame) / 2 + torch.tensor([t / 100, 0, 0]).view(3, 1, 1) for t, frame in enumerate(frames)]
     torch.testing.assert_close(stylise(task.inference_stylizer(), frames), torch.stack(expected))
 
 
 def test_strip_keeps_proportions_and_does_not_repeat_frames():
     clip = torch.zeros(2, 3, 40, 80)
-    image = preview_strip(
-        [(clip, clip)], torch.ones(3, 100, 50), "a name far too long for this box " * 4, "t", 5
-    )
+    image = preview_strip([(clip, clip)], torch.ones(3, 100, 50), "a name far too long for this box " * 4, "t", 5)
     style_width = TILE_HEIGHT + GAP // 2
     assert image.size[0] == BORDER + style_width + CLIP_GAP + GUTTER + 2 * (2 * TILE_HEIGHT) + GAP + BORDER
     caption = np.asarray(image)[BORDER + HEADER + 2 * TILE_HEIGHT + GAP + 2 :, BORDER + style_width + 2 :]

@@ -54,9 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
-    console = Console(
-        file=io.StringIO(), force_terminal=True, width=110, legacy_windows=False, color_system=None
-    )
+    console = Console(file=io.StringIO(), force_terminal=True, width=110, legacy_windows=False, color_system=None)
     monkeypatch.setattr(rich, "get_console", lambda: console)
     return console
 

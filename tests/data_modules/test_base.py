@@ -167,8 +167,14 @@ class Recorder(pl.LightningModule):
 def fit(folder, epochs: int, resume: str | None = None, workers: int = 0) -> tuple[Recorder, pl.Trainer]:
     recorder = Recorder()
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=epochs, limit_val_batches=0, default_root_dir=folder, logger=False,
-        enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+        accelerator="cpu",
+        max_epochs=epochs,
+        limit_val_batches=0,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
     )
     trainer.fit(recorder, datamodule=tiny_module(num_workers=workers), ckpt_path=resume)
     return recorder, trainer

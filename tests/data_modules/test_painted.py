@@ -51,9 +51,7 @@ def test_a_work_is_a_picture_of_the_asked_size_and_always_the_same(artist, galle
 
 @pytest.mark.parametrize("artist", ARTISTS)
 def test_works_of_an_artist_are_different_pictures(artist, gallery):
-    small = [
-        cv2.resize(work, (16, 16), interpolation=cv2.INTER_AREA).astype(float) for work in gallery[artist]
-    ]
+    small = [cv2.resize(work, (16, 16), interpolation=cv2.INTER_AREA).astype(float) for work in gallery[artist]]
     for k, one in enumerate(small):
         for other in small[:k]:
             assert np.abs(one - other).mean() > 15

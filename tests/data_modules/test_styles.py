@@ -116,9 +116,7 @@ def test_a_small_picture_is_scaled_up_to_the_crop_and_said(tmp_path):
     assert style.sample(np.random.default_rng(0)).shape == (3, 64, 64)
     assert min(style.reference().shape[1:]) == 64
     assert "scaled up" in style.describe() and "tiny.png" in style.describe()
-    assert (
-        "scaled up" not in ImageStyle(save(tmp_path / "b.png", (99, 77)), crop=64, short_side=128).describe()
-    )
+    assert "scaled up" not in ImageStyle(save(tmp_path / "b.png", (99, 77)), crop=64, short_side=128).describe()
 
 
 def test_any_picture_works_with_a_crop_larger_than_the_short_side(tmp_path):

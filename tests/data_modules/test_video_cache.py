@@ -60,9 +60,7 @@ def test_random_reads_give_the_frames_of_sequential_decoding(
 
 
 def test_the_copy_is_small_upright_and_easy_to_read(tmp_path: Path) -> None:
-    media.make_video(
-        tmp_path / "rotated.mp4", n=40, width=240, height=160, rotation=90, audio="aac", bframes=3
-    )
+    media.make_video(tmp_path / "rotated.mp4", n=40, width=240, height=160, rotation=90, audio="aac", bframes=3)
     (video,) = scan_folder(tmp_path, 80).videos
     assert video.size == (80, 120)
     with av.open(video.index.path) as container:
@@ -94,9 +92,7 @@ def test_nothing_is_scaled_up_and_sizes_are_even() -> None:
 def test_copies_are_kept_and_a_changed_file_is_copied_again(tmp_path: Path, monkeypatch) -> None:
     made: list[str] = []
     transcode = video_cache._transcode
-    monkeypatch.setattr(
-        video_cache, "_transcode", lambda path, *a: made.append(path.name) or transcode(path, *a)
-    )
+    monkeypatch.setattr(video_cache, "_transcode", lambda path, *a: made.append(path.name) or transcode(path, *a))
     media.make_video(tmp_path / "a.mp4", n=12)
     media.make_video(tmp_path / "b.mp4", frames=media.pattern_frames(12, seed=1))
     first = scan_folder(tmp_path, 64)

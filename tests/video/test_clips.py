@@ -77,9 +77,7 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
 
 
 def test_size_is_that_of_the_upright_picture(tmp_path: Path) -> None:
-    index = FrameIndex.build(
-        media.make_video(tmp_path / "turned.mp4", n=4, width=192, height=128, rotation=90)
-    )
+    index = FrameIndex.build(media.make_video(tmp_path / "turned.mp4", n=4, width=192, height=128, rotation=90))
     clip = read_clip(index, 1, 2, size=(64, 96))
     assert clip.shape == (2, 96, 64, 3)
     assert media.read_numbers(clip, rotation=90) == [1, 2]
@@ -124,9 +122,7 @@ def test_the_index_survives_json(tmp_path: Path) -> None:
     assert FrameIndex.from_json(json.loads(json.dumps(index.to_json()))) == index
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"audio": "aac"}, {"bframes": 2}], ids=["plain", "audio", "b-frames"]
-)
+@pytest.mark.parametrize("settings", [{}, {"audio": "aac"}, {"bframes": 2}], ids=["plain", "audio", "b-frames"])
 def test_a_truncated_file_is_read_as_far_as_it_decodes(tmp_path: Path, settings: dict) -> None:
     path = media.truncate(media.make_video(tmp_path / "cut.mp4", n=40, **settings), 0.6)
     index = FrameIndex.build(path)
@@ -183,7 +179,5 @@ def test_files_that_are_no_videos_are_errors_of_one_line(tmp_path: Path) -> None
 def test_visit_sees_every_frame_once(tmp_path: Path) -> None:
     seen: list[int] = []
     path = media.make_edit_list(tmp_path / "edit.mp4", n=30, hidden=5)
-    FrameIndex.build(
-        path, visit=lambda frame: seen.append(media.read_number(frame.to_ndarray(format="rgb24")))
-    )
+    FrameIndex.build(path, visit=lambda frame: seen.append(media.read_number(frame.to_ndarray(format="rgb24"))))
     assert seen == list(range(5, 30))

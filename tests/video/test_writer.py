@@ -149,13 +149,9 @@ def test_times_below_zero_move_to_zero_together_with_the_audio(tmp_path: Path) -
     assert float(after[10][0] - before[10][0]) == pytest.approx(3 / 25, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    "colour", [BT709, BT601, BT709_FULL, UNTAGGED], ids=["709", "601", "709full", "none"]
-)
+@pytest.mark.parametrize("colour", [BT709, BT601, BT709_FULL, UNTAGGED], ids=["709", "601", "709full", "none"])
 @pytest.mark.parametrize("rgb", [(200, 30, 40), (20, 190, 60), (40, 50, 210)])
-def test_pixels_are_converted_by_the_tags_and_back(
-    colour: Colour, rgb: tuple[int, int, int], tmp_path: Path
-) -> None:
+def test_pixels_are_converted_by_the_tags_and_back(colour: Colour, rgb: tuple[int, int, int], tmp_path: Path) -> None:
     """Oracle: Y, Cb, Cr by the definition in BT.601 and BT.709, read from the planes without conversion."""
     path = tmp_path / "v.mp4"
     with VideoWriter(path, _info(colour=colour), crf=4) as writer:
@@ -327,9 +323,7 @@ class _FullDisk:
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_open = av.open
-    monkeypatch.setattr(
-        writer_module.av, "open", lambda *args, **kw: _FullDisk(real_open(*args, **kw), room=4)
-    )
+    monkeypatch.setattr(writer_module.av, "open", lambda *args, **kw: _FullDisk(real_open(*args, **kw), room=4))
     with (
         pytest.raises(UserError, match="disk is full"),
         VideoWriter(tmp_path / "v.mp4", _info(), preset="ultrafast") as writer,

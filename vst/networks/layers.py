@@ -54,7 +54,7 @@ def lattice_lowpass(channels: int) -> SeparableFilter:
 
 
 class LocalContrast(nn.Module):
-    """The picture's deviation from its local mean in units of its local deviation: (x - mean) / sqrt(variance + floor^2).
+    """The deviation from the local mean in units of the local deviation: (x - mean) / sqrt(variance + floor^2).
 
     Local contrast normalisation (Jarrett et al. 2009, section 2.1) in a triangular window of 13 pixels; a box leaves
     horizontal and vertical streaks in flat regions. What is faint, like clouds or folds in cloth, arrives as large as

@@ -51,7 +51,7 @@ class Stylizer(nn.Module):
         return torch.stack(steps, 1), state
 
     def _pad(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Pad to multiples of the stride, in eval mode by PADDING on each side as well. Returns (padded, (left, top))."""
+        """Pad to multiples of the stride, in eval mode by PADDING on each side too. Returns (padded, (left, top))."""
         before = 0 if self.training else PADDING
         after = [before + (-size - 2 * before) % self.generator.stride for size in x.shape[-2:]]
         pad = (before, after[1], before, after[0])

@@ -73,9 +73,7 @@ class FrameIndex:
             width, height = height, width
         if not _rises(pts):
             pts, keys = [], []
-        return cls(
-            str(path), number, count, width, height, rotation, tuple(pts), tuple(keys), decoding.damaged
-        )
+        return cls(str(path), number, count, width, height, rotation, tuple(pts), tuple(keys), decoding.damaged)
 
     def to_json(self) -> dict[str, Any]:
         """Return the index as plain values."""
@@ -118,9 +116,7 @@ def upright(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
     return np.rot90(picture, turns)
 
 
-def _read_from(
-    index: FrameIndex, numbers: range, key: int | None, size: tuple[int, int]
-) -> np.ndarray | None:
+def _read_from(index: FrameIndex, numbers: range, key: int | None, size: tuple[int, int]) -> np.ndarray | None:
     """Decode from key frame `key`, or count from the file's start; None where that does not lead there."""
     clip = np.empty((len(numbers), size[1], size[0], 3), np.uint8)
     filled = 0

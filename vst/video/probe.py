@@ -163,6 +163,4 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
 def _colour(stream: VideoStream, frame: VideoFrame) -> Colour:
     context = stream.codec_context
     # The frame's matrix and range are those by which its pixels are converted to RGB.
-    return Colour(
-        int(frame.color_range), int(context.color_primaries), int(context.color_trc), int(frame.colorspace)
-    )
+    return Colour(int(frame.color_range), int(context.color_primaries), int(context.color_trc), int(frame.colorspace))

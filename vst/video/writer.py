@@ -199,9 +199,7 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         # The matrix of an RGB source means nothing, but PyAV before 17 ignores the other one where the two
         # are equal.
-        return frame.reformat(
-            format=self._video.pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full
-        )
+        return frame.reformat(format=self._video.pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full)
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:
@@ -242,9 +240,7 @@ class VideoWriter:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise UserError(f"{self.path}: the disk is full; free some space and start again") from error
             reason = error.strerror or str(error)
-            raise UserError(
-                f"{self.path} cannot be written: {reason}; check the folder {self.path.parent}"
-            ) from error
+            raise UserError(f"{self.path} cannot be written: {reason}; check the folder {self.path.parent}") from error
 
 
 class _AudioCopy:
@@ -263,9 +259,7 @@ class _AudioCopy:
         self._strict = output.format.name != "matroska"  # whether times must differ within a track
         if self._input is None:
             return
-        output.metadata.update(
-            {key: text for key, text in self._input.metadata.items() if key.lower() in _METADATA}
-        )
+        output.metadata.update({key: text for key, text in self._input.metadata.items() if key.lower() in _METADATA})
         streams = list(self._input.streams.audio)
         if streams:
             _check_audio(streams, path)
@@ -355,9 +349,7 @@ def _check_encoder(codec: str, crf: int, preset: str) -> None:
     if preset not in PRESETS:
         raise UserError(f"preset={preset} is not one of {', '.join(PRESETS)}{suggest(preset, PRESETS)}")
     if not 0 <= crf <= 51:
-        raise UserError(
-            f"crf={crf} is not in 0..51; 18 looks like the original, larger is smaller and coarser"
-        )
+        raise UserError(f"crf={crf} is not in 0..51; 18 looks like the original, larger is smaller and coarser")
 
 
 def _close_quietly(container: OutputContainer) -> None:
