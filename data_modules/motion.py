@@ -38,6 +38,7 @@ OBJECT_COVERAGE = (0.2, 0.7)
 MAX_ENLARGEMENT = 1.25
 MAX_NOISE = 2 / 255
 MAX_EXPOSURE = 0.02
+HUE_TURN = 0.5
 NO_LAYER = 255
 
 
@@ -324,12 +325,22 @@ def _elastic(rng: np.random.Generator, size: int, pairs: int) -> np.ndarray:
 
 
 def _colour_change(rng: np.random.Generator) -> np.ndarray:
-    """A (3, 4) matrix from [0, 255] to about [0, 1]: slight changes of contrast, brightness, saturation."""
+    """A (3, 4) matrix from [0, 255] to about [0, 1]: slight changes of contrast, brightness and saturation, and every
+    other time any turn of hue, so that a few photographs show colours of all kinds."""
     saturation, contrast = rng.uniform(0.8, 1.2), rng.uniform(0.85, 1.15)
     grey = np.tile([0.299, 0.587, 0.114], (3, 1))
     mixing = contrast * (saturation * np.eye(3) + (1 - saturation) * grey) * rng.uniform(0.96, 1.04, (3, 1))
+    if rng.random() < HUE_TURN:
+        mixing = _turn_of_hue(rng.uniform(0, 2 * np.pi)) @ mixing
     shift = 0.5 * (1 - contrast) + rng.uniform(-0.05, 0.05)
     return np.concatenate([mixing / 255, np.full((3, 1), shift)], axis=1).astype(np.float32)
+
+
+def _turn_of_hue(angle: float) -> np.ndarray:
+    """The (3, 3) rotation of RGB about the axis of greys, which stay as they are (Rodrigues' formula)."""
+    x = 1 / np.sqrt(3)
+    cross = x * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
 def _similarity(centre: np.ndarray, angle: float, scale: float, shift: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.profiler import record_function
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
@@ -37,7 +37,7 @@ class StyleTransferTask(pl.LightningModule):
         model_config: plain dictionary that `vst.networks.build_stylizer` rebuilds the stylizer from; the only thing
             beside weights that a checkpoint holds of it.
         style_name: written into the checkpoint.
-        ema_decay: decay of the exponential moving average of the generator, per batch.
+        ema_decay: decay of the exponential moving average of the generator, per batch; it starts lower.
         clip_norm: largest norm of the generator's and of the discriminator's gradient.
         image_share: share of the run, at its start, that trains on the first frame of each clip alone: three times as
             many steps for the picture before the film is taught to be calm.
@@ -64,7 +64,7 @@ class StyleTransferTask(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.stylizer = stylizer
-        self.ema = AveragedModel(stylizer, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.ema = AveragedModel(stylizer, avg_fn=_Average(ema_decay))
         self.ema.requires_grad_(False).eval()
         self.discriminator = discriminator
         self.losses = losses
@@ -189,6 +189,20 @@ class StyleTransferTask(pl.LightningModule):
     def stylizer_content(self) -> dict[str, Any]:
         """The averaged stylizer as `vst.checkpoint.load_stylizer` reads it."""
         return stylizer_content(self.inference_stylizer(), self.model_config, style=self.style_name)
+
+
+class _Average:
+    """Exponential moving average with a warm-up: after n updates the decay is at most (1 + n) / (10 + n).
+
+    With the full decay from the start, a short run would drag its first weights along for a third of its length.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def __call__(self, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        decay = min(self.decay, (1 + int(updates)) / (10 + int(updates)))
+        return torch.lerp(current, average, decay)
 
 
 def _cut(x: Tensor, margin: int) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_modules import motion
 from data_modules.motion import (
     MAX_EXPOSURE,
     MAX_NOISE,
@@ -25,6 +26,12 @@ from vst.flow import dis_flow, warp
 
 SIZE = 96
 MIDDLE = (SIZE - 1) / 2
+
+
+@pytest.fixture(autouse=True)
+def colours_stay(monkeypatch):
+    """Layers are told apart by their colour here, so no hue is turned."""
+    monkeypatch.setattr(motion, "HUE_TURN", 0)
 
 
 def smooth_photo(seed: int = 0, height: int = 300, width: int = 380) -> np.ndarray:
@@ -266,3 +273,8 @@ def test_sensor_noise_is_new_each_frame_and_exposure_wavers_little():
             assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
     assert max(sigmas) < 1.02 * MAX_NOISE and max(sigmas) > 0.7 * MAX_NOISE and min(sigmas) < 0.3 * MAX_NOISE
     assert max(shifts) < MAX_EXPOSURE + 1e-3 and max(shifts) > 0.3 * MAX_EXPOSURE
+
+
+def test_a_turn_of_hue_keeps_greys_and_permutes_colours():
+    np.testing.assert_allclose(motion._turn_of_hue(1.0) @ [0.4, 0.4, 0.4], [0.4, 0.4, 0.4])
+    np.testing.assert_allclose(motion._turn_of_hue(2 * np.pi / 3) @ [1, 0, 0], [0, 1, 0], atol=1e-12)

@@ -232,7 +232,7 @@ class Features(nn.Module):
 def test_discriminator_gram_is_the_relative_distance_of_second_moments():
     still, style = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 1.0)
     value = DiscriminatorGram(1.0)(*make(still, style=style, discriminator=Features()))
-    assert value.item() == pytest.approx((0.25 - 1.0) ** 2 / 1.0**2)
+    assert value.item() == pytest.approx((0.25 - 1.0) ** 2 / (0.25**2 + 1.0**2))
     noise = torch.randn(2, 3, 32, 32)
     shuffled = noise.flatten(2)[..., torch.randperm(32 * 32)].view_as(noise)
     assert DiscriminatorGram(1.0)(*make(shuffled, style=noise, discriminator=Features())) < 1e-8

@@ -16,7 +16,7 @@ class TotalVariation(LossTerm):
 
 
 class RangePenalty(LossTerm):
-    """Mean distance of pixels to [0, 1]. The result is clamped when it is shown; a clamp has no gradient to learn by."""
+    """Mean distance of pixels to [0, 1]. What is shown is clamped, and a clamp has no gradient to learn by."""
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         clip = outputs.clip.float()

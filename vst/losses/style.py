@@ -98,7 +98,8 @@ class DiscriminatorGram(LossTerm):
     The Gram loss of Gatys et al. 2016, Eqs. (3)-(5), where the features come from the discriminator of the running game
     instead of a pretrained network: what it has learned to see of the painter's hand is what the picture must show.
     Matching statistics of its features is also the feature matching of Salimans et al. 2016, section 3.1, which goes on
-    teaching when the discriminator wins. Each layer's distance is relative to the size of the style's Gram matrix.
+    teaching when the discriminator wins. Each layer's distance is |A - B|^2 / (|A|^2 + |B|^2), which stays below 1: the
+    plain relative distance exploded when features of the picture outgrew those of the style.
     """
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
@@ -106,7 +107,7 @@ class DiscriminatorGram(LossTerm):
         with torch.no_grad():
             style = [gram(f.float()) for f in outputs.discriminator.features(batch.style)]
         picture = [gram(f.float()) for f in outputs.discriminator.features(outputs.still)]
-        relative = [(a - b).square().sum() / b.square().sum() for a, b in zip(picture, style, strict=True)]
+        relative = [(a - b).square().sum() / (a.square().sum() + b.square().sum()) for a, b in zip(picture, style, strict=True)]
         return torch.stack(relative).mean()
 
 

@@ -5,6 +5,8 @@ Without normalisation layers: the gradient penalty is a constraint on each sampl
 section 4).
 """
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,9 +22,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, width: int, num_layers: int) -> None:
         super().__init__()
         channels = [3] + [width * 2**i for i in range(num_layers)]
-        self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairwise(channels))
         self.head = nn.Conv2d(channels[-1], 1, 4, padding=1)
 
     def features(self, pictures: Tensor) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), (B, C, h, w) to the same. The second convolution starts at a tenth of its usual scale."""
+    """x + conv(relu(conv(x))), (B, C, h, w) to the same. The second convolution starts at a tenth of the usual scale."""
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class ResidualBlock(nn.Module):
 
 
 class SeparableFilter(nn.Module):
-    """A fixed symmetric kernel along rows and columns, normalised to sum 1, borders replicated. (B, C, H, W) to the same.
+    """A fixed symmetric kernel along rows and columns, of sum 1, borders replicated. (B, C, H, W) to the same size.
 
     Args:
         channels: of the input.
