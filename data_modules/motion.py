@@ -143,7 +143,7 @@ def synthesise_clip(
         size: side of the square frames, pixels.
         draw_object: gives the photograph that an object is cut from; by default `photo` itself.
         source: name of the origin, kept in the clip.
-        camera_only: no objects, and as much of the photograph as the camera's path allows.
+        camera_only: no objects, true colours, and as much of the photograph as the camera's path allows.
 
     Returns:
         A clip with exact flow and validity, as `vst.batch` defines them.
@@ -163,14 +163,16 @@ def draw_scene(
 ) -> Scene:
     """Draw the motion of camera and objects, and the piece of the photograph that the camera passes over.
 
-    Without `draw_object` there are no objects and the piece is as large as it can be.
+    Without `draw_object` there are no objects, the piece is as large as it can be, and colours stay.
     """
     steps = camera_path(rng, length, size)
     looks_at = [_back_to_start(steps[:frame], _grid(size)) for frame in range(length)]
     low = np.min([[x.min(), y.min()] for x, y in looks_at], axis=0)
     high = np.max([[x.max(), y.max()] for x, y in looks_at], axis=0)
-    background = cut_texture(photo, rng, low, high, CLIP_COVERAGE if draw_object else (1.0, 1.0))
-    count = rng.choice(len(OBJECT_COUNTS), p=OBJECT_COUNTS) if draw_object else 0
+    if draw_object is None:
+        return Scene(size, steps, looks_at, cut_texture(photo, rng, low, high, (1.0, 1.0), recolour=False), [])
+    background = cut_texture(photo, rng, low, high, CLIP_COVERAGE)
+    count = rng.choice(len(OBJECT_COUNTS), p=OBJECT_COUNTS)
     cutouts = [draw_cutout(draw_object(rng), rng, steps, size) for _ in range(count)]
     return Scene(size, steps, looks_at, background, cutouts)
 
@@ -219,7 +221,12 @@ def camera_path(rng: np.random.Generator, length: int, size: int) -> list[Step]:
 
 
 def cut_texture(
-    photo: Photo, rng: np.random.Generator, low: np.ndarray, high: np.ndarray, coverage: tuple[float, float]
+    photo: Photo,
+    rng: np.random.Generator,
+    low: np.ndarray,
+    high: np.ndarray,
+    coverage: tuple[float, float],
+    recolour: bool = True,
 ) -> Texture:
     """Cut a random piece for a layer's points from `low` to `high` (x, y), flipped and recoloured at random.
 
@@ -246,8 +253,8 @@ def cut_texture(
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
         origin[0] = pixels.shape[1] - 1 - origin[0] - scale * extent[0]
-    recoloured = cv2.transform(pixels.astype(np.float32), _colour_change(rng))
-    return Texture(recoloured, float(scale), origin - scale * low)
+    colours = _colour_change(rng) if recolour else np.eye(3, dtype=np.float32) / 255
+    return Texture(cv2.transform(pixels.astype(np.float32), colours), float(scale), origin - scale * low)
 
 
 def draw_cutout(photo: Photo, rng: np.random.Generator, steps: list[Step], size: int) -> Cutout:
