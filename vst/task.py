@@ -149,8 +149,11 @@ class StyleTransferTask(pl.LightningModule):
 
     def outputs(self, stylizer: Stylizer, batch: ClipBatch) -> Outputs:
         """Stylise clips (B, T, 3, H, W) with the state carried, and draw a frame of each for the picture terms."""
-        clip, _ = stylizer(batch.frames)
-        clip, frames = (_cut(x, self.margin) for x in (clip, batch.frames))
+
+        def stylise(frames: Tensor) -> Tensor:
+            return _cut(stylizer(frames)[0], self.margin)
+
+        clip, frames = stylise(batch.frames), _cut(batch.frames, self.margin)
         rows = torch.arange(clip.shape[0], device=clip.device)
         drawn = torch.randint(clip.shape[1], (clip.shape[0],)).to(clip.device)
         return Outputs(
@@ -158,6 +161,8 @@ class StyleTransferTask(pl.LightningModule):
             still=clip[rows, drawn],
             photo=frames[rows, drawn],
             encode=stylizer.generator.encode,
+            frames=batch.frames,
+            stylise=stylise,
             discriminator=self.discriminator,
         )
 

@@ -28,7 +28,16 @@ def make(still, photo=None, style=None, clip=None, flow=None, valid=None, discri
     clip = still[:, None] if clip is None else clip
     photo = still if photo is None else photo
     batch = ClipBatch(clip, still if style is None else style, ["test"] * len(clip), flow, valid)
-    return batch, Outputs(clip, still, photo, encode=lambda x: F.avg_pool2d(x, 4), discriminator=discriminator)
+    outputs = Outputs(
+        clip,
+        still,
+        photo,
+        encode=lambda x: F.avg_pool2d(x, 4),
+        frames=clip,
+        stylise=lambda frames: frames,
+        discriminator=discriminator,
+    )
+    return batch, outputs
 
 
 def smooth(*shape):

@@ -17,13 +17,17 @@ class Outputs:
 
     `clip` (B, T, 3, H, W): the stylised frames, about [0, 1]. `still` (B, 3, H, W): one of them for each clip, drawn at
     random, for the terms that look at single pictures; `photo` (B, 3, H, W): its input. `encode`: frames
-    (N, 3, H, W) -> features of the generator's encoder. `discriminator` is None without an adversarial game.
+    (N, 3, H, W) -> features of the generator's encoder. `frames` (B, T, 3, H + 2m, W + 2m): the whole input, with the
+    margin m; `stylise`: such a clip -> its result (B, T, 3, H, W) from a fresh state, for terms that compare runs.
+    `discriminator` is None without an adversarial game.
     """
 
     clip: Tensor
     still: Tensor
     photo: Tensor
     encode: Callable[[Tensor], Tensor]
+    frames: Tensor
+    stylise: Callable[[Tensor], Tensor]
     discriminator: nn.Module | None = None
 
 
