@@ -42,7 +42,8 @@ def wandb_logger(
         raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
     mode, reason = _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
-    Path(save_dir).mkdir(parents=True, exist_ok=True)
+    save_dir = Path(save_dir).resolve()  # W&B's own process may have been started in another folder
+    save_dir.mkdir(parents=True, exist_ok=True)
     # WandbLogger(offline=True) would set WANDB_MODE for the whole process, so for the next run of a sweep.
     return WandbLogger(
         name=name,

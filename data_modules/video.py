@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from data_modules.base import ClipDataModule, StyleSource
+from data_modules.flow_cache import FlowCache
 from data_modules.video_cache import Scan, TrainingVideo, scan_folder
 from vst.batch import Clip
 from vst.errors import UserError, suggest
-from vst.flow import dis_flow, occlusion_mask
+from vst.flow import ESTIMATORS, FlowEstimator, build_estimator, occlusion_mask
 from vst.video.clips import read_clip
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "decord", "pyav")
-FLOWS = ("dis", "none")
+FLOWS = (*ESTIMATORS, "none")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class VideoClips:
     All frames of a clip share crop and horizontal flip, and no clip leaves its segment. Every possible
     start is equally likely. `reader` is "decord" (only for videos of the training cache) or "pyav"; a
     reader is opened for one clip and closed, because idle decord readers go on decoding into memory. `flow`
-    is "dis" (dense inverse search both ways and the occlusion mask of `vst.flow`) or "none".
+    estimates the motion within each square, both ways, for flow and occlusion mask; or it holds what was
+    estimated in the whole frames before; or it is None, which leaves the motion unknown.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class VideoClips:
         stride: int,
         size: int,
         reader: str,
-        flow: str,
+        flow: FlowEstimator | FlowCache | None,
         description: str,
     ) -> None:
         self.span = (clip_length - 1) * stride + 1
@@ -66,9 +68,13 @@ class VideoClips:
 
     def sample(self, rng: np.random.Generator) -> Clip:
         video, start = self.draw(rng)
-        frames = self._square(read_frames(video, start, self.clip_length, self.stride, self.reader), rng)
-        clip = Clip(_to_tensor(frames), source=f"{video.name}:{start}")
-        return _with_motion(clip) if self.flow == "dis" else clip
+        frames = read_frames(video, start, self.clip_length, self.stride, self.reader)
+        window = self._window(*frames.shape[1:3], rng)
+        clip = Clip(_to_tensor(_cut(frames, window)), source=f"{video.name}:{start}")
+        if isinstance(self.flow, FlowCache):
+            flow, valid = self.flow.read(video, start, self.clip_length, window)
+            return replace(clip, flow=flow, valid=valid)
+        return clip if self.flow is None else _with_motion(clip, self.flow)
 
     def draw(self, rng: np.random.Generator) -> tuple[TrainingVideo, int]:
         """Draw a video and the number of a clip's first frame."""
@@ -77,12 +83,11 @@ class VideoClips:
         segment = self.segments[chosen]
         return segment.video, segment.first + ticket - (int(self._ends[chosen - 1]) if chosen else 0)
 
-    def _square(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        height, width = frames.shape[1:3]
+    def _window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, bool]:
+        """Draw top, left and side of the square, and whether it is flipped."""
         top = int(rng.integers(height - self.size + 1))
         left = int(rng.integers(width - self.size + 1))
-        square = frames[:, top : top + self.size, left : left + self.size]
-        return square[:, :, ::-1] if rng.random() < 0.5 else square
+        return top, left, self.size, rng.random() < 0.5
 
 
 class VideoDataModule(ClipDataModule):
@@ -102,11 +107,15 @@ class VideoDataModule(ClipDataModule):
             them.
         cache_dir: place of that cache; None for `<root>/.vst_cache` where it can be written, else
             `~/.cache/vst`.
-        flow: "dis" estimates the motion between the frames of a clip, "none" leaves it unknown.
+        flow: what estimates the motion between the frames of a clip: "dis", "lucas_kanade", "raft" or an
+            estimator of `vst.flow` with settings of its own; "none" leaves it unknown.
+        flow_weights: for "raft": path of its weights, or "torchvision" to download them; see `vst.flow.RAFT`.
+        flow_cache: estimate the flow of all frames once, whole, and keep it beside the training cache. Else it
+            is estimated within each square when it is drawn.
 
     Raises:
-        UserError: an argument is out of range, decord is asked for and missing, the folder cannot be used, or
-            no video is long and large enough for a clip.
+        UserError: an argument is out of range or does not fit another, decord is asked for and missing, the
+            weights or the folder cannot be used, or no video is long and large enough for a clip.
     """
 
     def __init__(
@@ -120,12 +129,18 @@ class VideoDataModule(ClipDataModule):
         backend: str = "auto",
         cache: bool = True,
         cache_dir: str | Path | None = None,
-        flow: str = "dis",
+        flow: str | FlowEstimator = "dis",
+        flow_weights: str | None = None,
+        flow_cache: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(style, **kwargs)
         _check_choice("backend", backend, BACKENDS)
-        _check_choice("flow", flow, FLOWS)
+        self.estimator = choose_estimator(flow, flow_weights)
+        if flow_cache and self.estimator is None:
+            raise UserError("data.flow_cache=true, but data.flow=none has no flow to keep; choose a data.flow")
+        if flow_cache and not cache:
+            raise UserError("data.flow_cache=true needs data.cache=true: the flow is kept beside the copies")
         if stride < 1:
             raise UserError(f"data.stride is {stride}, it has to be at least 1")
         if not 0 < val_fraction < 1:
@@ -137,7 +152,7 @@ class VideoDataModule(ClipDataModule):
             )
         self.root, self.stride, self.val_fraction = root, stride, val_fraction
         self.short_side = side + side % 2
-        self.cache, self.cache_dir, self.flow = cache, cache_dir, flow
+        self.cache, self.cache_dir, self.flow_cache = cache, cache_dir, flow_cache
         self.reader = choose_reader(backend, cache)
         self._scan: Scan | None = None
 
@@ -154,6 +169,7 @@ class VideoDataModule(ClipDataModule):
         how = f"cached at {self.short_side} px" if self.cache else "not cached and therefore"
         reader = {"decord": "decord", "pyav": "PyAV"}[self.reader]
         text = f"{_count(files, 'video')}, {frames:,} frames, {how}{',' * self.cache} read by {reader}"
+        text += ", with its flow" * self.flow_cache
         if scan.skipped:
             text += f" ({_count(len(scan.skipped), 'file')} skipped)"
         return self._clips(train, text)
@@ -170,10 +186,17 @@ class VideoDataModule(ClipDataModule):
         chosen = ranked[index % len(ranked)]
         length = min(length, chosen.end - chosen.first)
         size = min(size, *(side for segment in val for side in segment.video.size))
-        return VideoClips([chosen], length, 1, size, self.reader, "none", "a held-out scene")
+        return VideoClips([chosen], length, 1, size, self.reader, None, "a held-out scene")
 
     def _clips(self, segments: Sequence[Segment], description: str) -> VideoClips:
-        return VideoClips(segments, self.clip_length, self.stride, self.size, self.reader, self.flow, description)
+        if self.flow_cache:
+            self.prepare_flow()
+        motion = FlowCache(self.estimator.key, self.stride) if self.flow_cache else self.estimator
+        return VideoClips(segments, self.clip_length, self.stride, self.size, self.reader, motion, description)
+
+    def prepare_flow(self) -> int:
+        """Estimate and keep the flow of all pairs that is not on disk yet; returns how many pairs that were."""
+        return FlowCache(self.estimator.key, self.stride).prepare(self.estimator, self._scanned().videos)
 
     def _scanned(self) -> Scan:
         """Scan the folder once, and leave out videos that no clip can be cut from."""
@@ -212,6 +235,23 @@ def choose_reader(backend: str, cache: bool) -> str:
     if backend == "decord":
         raise UserError("data.backend=decord, but decord cannot be imported; pip install decord, or use pyav")
     return "pyav"
+
+
+def choose_estimator(flow: str | FlowEstimator, weights: str | None) -> FlowEstimator | None:
+    """The estimator of that name, or None for "none"; UserError for other names and for unfit weights."""
+    if callable(flow):
+        if weights is not None:
+            raise UserError("data.flow_weights belongs to data.flow=raft; an estimator given as _target_ has its own")
+        return flow
+    if flow == "exact":
+        raise UserError(
+            "data.flow=exact: only data=synthetic and data=images know their motion; for videos choose "
+            + ", ".join(FLOWS)
+        )
+    _check_choice("flow", str(flow), FLOWS)
+    if flow == "none" and weights is not None:
+        raise UserError(f"data.flow=none has no weights; leave out data.flow_weights={weights}")
+    return None if flow == "none" else build_estimator(flow, weights)
 
 
 def read_frames(video: TrainingVideo, start: int, length: int, stride: int, reader: str) -> np.ndarray:
@@ -258,15 +298,18 @@ def _segments(video: TrainingVideo) -> list[Segment]:
     return [Segment(video, first, end) for first, end in video.scenes()]
 
 
-def _with_motion(clip: Clip) -> Clip:
+def _cut(frames: np.ndarray, window: tuple[int, int, int, bool]) -> np.ndarray:
+    """Cut the square (top, left, side, flipped) out of frames (T, H, W, 3)."""
+    top, left, size, flipped = window
+    square = frames[:, top : top + size, left : left + size]
+    return square[:, :, ::-1] if flipped else square
+
+
+def _with_motion(clip: Clip, estimate: FlowEstimator) -> Clip:
     """Estimate the flow from each frame back to the one before, and where it can be trusted."""
-    pairs = list(zip(clip.frames[1:], clip.frames[:-1], strict=True))
-    if not pairs:
-        size = clip.frames.shape[-2:]
-        return replace(clip, flow=torch.zeros(0, 2, *size), valid=torch.zeros(0, 1, *size))
-    flow = torch.stack([dis_flow(frame, before) for frame, before in pairs])
-    reverse = torch.stack([dis_flow(before, frame) for frame, before in pairs])
-    return replace(clip, flow=flow, valid=occlusion_mask(flow, reverse))
+    after, before = clip.frames[1:], clip.frames[:-1]
+    flow = estimate(after, before)
+    return replace(clip, flow=flow, valid=occlusion_mask(flow, estimate(before, after)))
 
 
 def _to_tensor(frames: np.ndarray) -> Tensor:

@@ -105,7 +105,7 @@ def scan_folder(root: str | Path, short_side: int, cache: bool = True, cache_dir
     folder = _cache_folder(root, cache_dir) if cache else None
     videos, skipped = [], []
     sizes = [path.stat().st_size for path in paths]
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Preparing videos", total=max(1, sum(sizes)))
         for number, path in enumerate(paths):
             name = path.relative_to(root).as_posix()
@@ -279,7 +279,7 @@ def _cache_folder(root: Path, cache_dir: str | Path | None) -> Path:
     candidates = [root / ".vst_cache", home] if cache_dir is None else [Path(cache_dir).expanduser()]
     for folder in candidates:
         if _writable(folder):
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
             return folder
     tried = " nor ".join(str(folder) for folder in candidates)
     raise CacheError(f"the training cache cannot be written to {tried}; set data.cache_dir or data.cache=false")
@@ -294,7 +294,7 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def _remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Delete what killed processes left half done; a younger part may still be in the making."""
     for part in folder.glob("*.part"):
         if time.time() - part.stat().st_mtime > STALE_SECONDS:
@@ -313,7 +313,7 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _progress() -> Progress:
-    """A bar by bytes of source material, on stderr so that it never mixes with results."""
+def progress_bar() -> Progress:
+    """A bar with the time left, on stderr so that it never mixes with results."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -31,7 +31,13 @@ MAY_IMPORT = {
     "vst.schema": {"vst.errors"},
     "vst.signatures": {"vst.schema", "vst.errors"},
     "vst.config": {"vst.schema", "vst.signatures", "vst.errors"},
-    "vst.cli": {"vst.task", "vst.config", "vst.checkpoint", "vst.stream", "vst.networks", "vst.errors"},
+    "vst.metrics": {"vst.flow"},
+    "vst.evaluate": {
+        "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.errors",
+    },
+    "vst.cli": {
+        "vst.task", "vst.config", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate", "vst.errors",
+    },
     "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.batch", "vst.errors"},
     "callbacks": {
         "vst.video", "vst.networks", "vst.stream", "vst.checkpoint", "vst.benchmark", "vst.batch", "vst.errors",
@@ -57,8 +63,8 @@ LIBRARIES_OF = {
     "vst.schema": set(),
     "vst.signatures": set(),
     "vst.batch": {"torch"},
-    "vst.networks": {"torch"},
-    "vst.flow": {"torch", "kornia", "cv2", "numpy"},
+    "vst.networks": {"torch", "torchvision"},
+    "vst.flow": {"torch", "torchvision", "kornia", "cv2", "numpy"},
     "vst.video": {"av", "numpy", "torch"},
     "vst.stream": {"torch", "numpy", "rich"},
     "vst.cuts": {"numpy"},

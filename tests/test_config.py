@@ -20,16 +20,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from torchvision.models.vgg import make_layers
 
 from tests.media import make_video
-from vst.config import StylizeConfig, TrainConfig, command, compose_or_explain, plain, validate
+from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, compose_or_explain, plain, validate
 from vst.errors import UserError
 from vst.schema import RULES, Part
 from vst.signatures import argument_names, check_targets
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-SCHEMAS = {"train": TrainConfig, "stylize": StylizeConfig}
+SCHEMAS = {"train": TrainConfig, "stylize": StylizeConfig, "evaluate": EvaluateConfig}
 GROUP_FILES = sorted(
     f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
     for path in CONF.rglob("*.yaml")
@@ -37,13 +38,15 @@ GROUP_FILES = sorted(
 )
 # What a choice cannot do without.
 COMPANIONS = {
-    "model/discriminator=none": ["~loss.terms.adversarial"],
+    "model/discriminator=none": ["~loss.terms.adversarial", "~loss.terms.texture"],
     "data=video": ["data.root={videos}"],
     "data=images": ["data.root={pictures}"],
     "style=folder": ["style.root={pictures}"],
     "style=image": ["style.image={picture}"],
     "logger=wandb": ["logger.wandb.mode=offline"],
     "logger=default": ["logger.wandb.mode=offline"],
+    "loss=perceptual": ["loss.features.weights={vgg}", "loss.features.width=0.25"],
+    "loss=temporal_full": ["clip_length=3"],
 }
 TINY = [
     "data.crop=32",
@@ -59,7 +62,7 @@ LIBRARIES = {"torch", "pytorch_lightning", "types"}
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders with two pictures and two short videos."""
+    """Folders with two pictures and two short videos, and a thin VGG-19 of random weights up to relu4_1."""
     folder = tmp_path_factory.mktemp("media")
     (folder / "videos").mkdir()
     (folder / "pictures").mkdir()
@@ -67,7 +70,10 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for i in range(2):
         make_video(folder / "videos" / f"{i}.mp4", n=12, width=96, height=64)
         Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(folder / "pictures" / f"{i}.png")
+    layers = make_layers([16, 16, "M", 32, 32, "M", *[64] * 4, "M", 128])
+    torch.save({f"features.{name}": value for name, value in layers.state_dict().items()}, folder / "vgg.pth")
     return {
+        "vgg": str(folder / "vgg.pth"),
         "videos": str(folder / "videos"),
         "pictures": str(folder / "pictures"),
         "picture": str(folder / "pictures" / "0.png"),
@@ -88,7 +94,7 @@ def composed(media: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 
 def complete(choices: Iterable[str], media: dict[str, str]) -> list[str]:
     """The overrides of `choices`, of what they need, and of tiny sizes."""
-    return [*choices, *(line.format(**media) for c in choices for line in COMPANIONS.get(c, [])), *TINY]
+    return [*choices, *TINY, *(line.format(**media) for c in choices for line in COMPANIONS.get(c, []))]
 
 
 def mistakes(*overrides: str, name: str = "train", multirun: bool = False) -> list[str]:
@@ -142,7 +148,7 @@ def built_parts(node: DictConfig, built: Any) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_dataclass_names_the_keys_of_the_primary_config(name: str) -> None:
-    overrides = {"train": [], "stylize": ["checkpoint=a", "input=b", "output=c"]}[name]
+    overrides = {"train": [], "stylize": ["checkpoint=a", "input=b", "output=c"], "evaluate": ["clips=a"]}[name]
     cfg = compose_or_explain(name, overrides, SCHEMAS[name])
     assert set(cfg) == {field.name for field in fields(SCHEMAS[name])}
 
@@ -217,7 +223,7 @@ def test_all_mistakes_come_in_one_message() -> None:
 # Each batch is one command line; for each override: how its one line begins, and what else it says.
 BATCHES = {
     "keys": {
-        "trainer.max_epoch=3": ("trainer.max_epoch: no such key (did you mean 'max_epochs'?)", "accelerator"),
+        "trainer.max_epoch=3": ("trainer.max_epoch: no such key (did you mean 'max_epochs'?)", ""),
         "loss.terms.tv.wieght=1": ("loss.terms.tv.wieght: no such key (did you mean 'weight'?)", "allowed: "),
         "sedd=3": ("sedd: no such key (did you mean 'seed'?)", "allowed: call"),
         "stile=wikiart": ("stile: no such key (did you mean 'style'?)", ""),
@@ -260,8 +266,8 @@ BATCHES = {
         "trainer.precision=half": ("trainer.precision: 'half' is not one of ", ", bf16-mixed, "),
         "trainer.enable_progress_bar=maybe": ("trainer.enable_progress_bar: 'maybe' is not true or ", ""),
         "scheduler.flat=[1]": ("scheduler.flat: [1] is not a number", ""),
-        "loss.terms.adversarial.objective=hinge": (
-            "loss.terms.adversarial.objective: 'hinge' is not one of minmax, nonsaturating",
+        "loss.terms.adversarial.objective=hing": (
+            "loss.terms.adversarial.objective: 'hing' is not one of minmax, nonsaturating, lsgan, hinge, wgan",
             "",
         ),
         "model.discriminator=none": (
@@ -291,7 +297,10 @@ BATCHES = {
     },
     "rules": {
         "clip_length=1": ("clip_length=1: a recurrent model needs at least 2 frames", "model/temporal=none"),
-        "model/discriminator=none": ("loss.terms.adversarial needs a discriminator", "~loss."),
+        "model/discriminator=none": (
+            "loss.terms.adversarial needs a discriminator",
+            "drop ~loss.terms.adversarial ~loss.terms.texture",
+        ),
         "model.generator.width=33": ("model.generator.width: 33 is odd", ""),
         "trainer.precision=16-mixed": ("trainer.precision: 16-mixed would clip", "use bf16-mixed"),
         "margin=-1": ("margin: -1 is not 0 or more", ""),
@@ -323,9 +332,47 @@ def test_a_temporal_term_needs_two_frames_without_recurrence_too() -> None:
     compose_or_explain("train", [*overrides, "~loss.terms.temporal"], TrainConfig)
 
 
+def test_a_long_term_needs_three_frames() -> None:
+    assert only("loss=temporal_full", "clip_length=2") == (
+        "clip_length=2: loss.terms.long_term needs at least 3 frames; or drop ~loss.terms.long_term"
+    )
+    compose_or_explain("train", ["loss=temporal_full", "clip_length=2", "loss.terms.long_term.weight=0"], TrainConfig)
+
+
+def test_perceptual_terms_need_a_feature_network_and_its_weights() -> None:
+    gram = "+loss.terms.gram={_target_: vst.losses.FeatureGram, weight: 1}"
+    line = only(gram)
+    assert line.startswith("loss.terms.gram needs a feature network: choose loss=perceptual, or add '")
+    remedy = line.rpartition("or add ")[2].strip("'")
+    compose_or_explain("train", [gram, remedy], TrainConfig)
+    assert only("loss=perceptual") == "loss.features.weights: missing; give it as loss.features.weights=..."
+
+
+def test_terms_are_added_by_the_commands_that_the_loss_files_show() -> None:
+    shown = [line for path in (CONF / "loss").glob("*.yaml") for line in path.read_text().splitlines()]
+    added = [part for line in shown if line.startswith("#") for part in line.split("'") if part.startswith("+")]
+    assert len(added) >= 8
+    features = "+loss.features={_target_: vst.networks.features.VGG19Features, weights: vgg19.pth}"
+    compose_or_explain("train", [*added, features], TrainConfig)
+
+
 def test_a_feedforward_model_without_a_game_is_fine() -> None:
-    overrides = ["model/discriminator=none", "~loss.terms.adversarial", "model.generator.width=33"]
+    overrides = ["model/discriminator=none", "~loss.terms.adversarial", "~loss.terms.texture"]
+    overrides += ["model.generator.width=33"]
     compose_or_explain("train", [*overrides, "model/temporal=none"], TrainConfig)
+
+
+def test_features_of_a_discriminator_need_one() -> None:
+    line = only("model/discriminator=none", "~loss.terms.adversarial")
+    assert line.startswith("loss.terms.texture needs a discriminator") and line.endswith("drop ~loss.terms.texture")
+
+
+def test_a_wasserstein_critic_must_be_bounded() -> None:
+    unbounded = ["loss=wgan", "loss.terms.adversarial.penalties.gradient.weight=0"]
+    assert only(*unbounded).startswith("loss.terms.adversarial.objective: wgan needs a bounded discriminator")
+    for bound in ("model.discriminator.spectral_norm=true", "loss.terms.adversarial.penalties.r1.weight=1"):
+        compose_or_explain("train", [*unbounded, bound], TrainConfig)
+    compose_or_explain("train", ["loss=wgan"], TrainConfig)
 
 
 def test_stylize_asks_for_its_three_paths() -> None:

@@ -23,6 +23,7 @@ SMOKE = ["experiment=smoke", "model.generator.width=8", "callbacks.checkpoint.sa
 def vst(script, *arguments, cwd, check=True):
     """Run an entry script as a user would, from another folder, without network or account."""
     environment = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment.pop("WANDB_SERVICE", None)  # of a test in this process; a user's shell has none
     command = [sys.executable, str(ROOT / script), *arguments]
     result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     if check:
@@ -146,3 +147,23 @@ def test_a_sweep_runs_every_combination_in_its_own_folder(tmp_path):
     assert ["ConvGRU" in c for c in configs] == [True, True, False, False]
     metrics = {(sweep / str(i) / "metrics.csv").read_text() for i in range(4)}
     assert len(metrics) == 4, "four different runs"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train.py", ["experiment=smoke", "output_dir=file/run"], "output_dir=file/run: cannot be made"),
+        ("train.py", ["experiment=smoke", "resume=none.ckpt", "output_dir=r"], "checkpoint 'none.ckpt': not found"),
+        ("train.py", ["data=video", "data.root=nowhere", "output_dir=r"], "data.root=nowhere: no such folder"),
+        ("stylize.py", ["checkpoint=none.pt", "input=a.mp4", "output=b.mp4"], "checkpoint 'none.pt': not found"),
+        ("stylize.py", ["checkpoint=file", "input=a.mp4", "output=b.mp4"], "checkpoint 'file': not a readable"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(tmp_path, script, arguments, message):
+    (tmp_path / "file").write_text("a file")
+    result = vst(script, *arguments, cwd=tmp_path, check=False)
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and message in errors[0]
+    assert "Traceback" not in result.stdout + result.stderr
+    assert script != "stylize.py" or [p.name for p in tmp_path.iterdir()] == ["file"], "nothing else is left behind"

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from vst.batch import ClipBatch
 from vst.checkpoint import load_stylizer
-from vst.losses import Adversarial, GradientPenalty, LossSet, SlicedWasserstein, WarpConsistency
+from vst.losses import Adversarial, GradientPenalty, LossSet, SlicedWasserstein, SuccessGate, WarpConsistency
 from vst.networks import PatchDiscriminator, build_stylizer
 from vst.schedules import FlatLinear
 from vst.task import StyleTransferTask
@@ -20,11 +20,11 @@ MODEL = {
 }
 
 
-def make_task(adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr=1e-3), **kwargs):
+def make_task(adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr=1e-3), gate=None, **kwargs):
     torch.manual_seed(0)
     terms = {"style": SlicedWasserstein(1.0, levels=2), "temporal": WarpConsistency(1.0)}
     if adversarial:
-        terms["adversarial"] = Adversarial(0.1, penalty=GradientPenalty(1.0, every=2))
+        terms["adversarial"] = Adversarial(0.1, penalties={"gradient": GradientPenalty(1.0, every=2)}, gate=gate)
     return StyleTransferTask(
         build_stylizer(MODEL),
         PatchDiscriminator(8, 2) if adversarial else None,
@@ -116,6 +116,45 @@ def test_the_two_players_take_turns(tmp_path):
     assert watch.changed == [discriminator, generator] * 4
     assert trainer.global_step == 4, "one global step a batch, so that checkpoints and loggers count batches"
     assert all(p.requires_grad for p in task.discriminator.parameters())
+
+
+class Swinging(SuccessGate):
+    """A rate that swings about 0.5, whatever the discriminator does."""
+
+    def observe(self, success):
+        super().observe(1 - self.rate.round())
+
+
+def test_a_gate_lets_one_player_wait(tmp_path):
+    class Turns(pl.Callback):
+        """What each batch changed, and the rate before it."""
+
+        def __init__(self):
+            self.seen = []
+
+        def on_train_batch_start(self, trainer, task, *_):
+            self.rate = task.adversarial.gate.rate.item()
+            self.before = weights(task.stylizer), weights(task.discriminator), weights(task.ema)
+
+        def on_train_batch_end(self, trainer, task, *_):
+            after = weights(task.stylizer), weights(task.discriminator), weights(task.ema)
+            moved = [not same(a, b) for a, b in zip(self.before, after, strict=True)]
+            self.seen.append((self.rate, *moved, trainer.global_step))
+
+    def gated():
+        return make_task(gate=Swinging(0.5, 0.5, momentum=0.6), ema_decay=0.5)
+
+    straight, turns = gated(), Turns()
+    fit(straight, tmp_path, callbacks=[turns])
+    for batch, (rate, generator, discriminator, average, global_step) in enumerate(turns.seen):
+        assert generator == average == (rate >= 0.5) and discriminator == (rate <= 0.5)
+        assert global_step == batch + 1, "one global step a batch, whoever plays"
+    assert {seen[1] for seen in turns.seen} == {True, False}, "both have to wait once, or this test shows nothing"
+    assert straight.trainer.callback_metrics["loss/success"] == straight.adversarial.gate.rate
+
+    resumed = gated()
+    fit(resumed, tmp_path / "resumed", resume=tmp_path / "epoch=0.ckpt")
+    assert same(weights(straight), weights(resumed))
 
 
 def test_the_average_follows_the_formula_and_is_what_a_checkpoint_gives(tmp_path):

@@ -53,6 +53,25 @@ def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Styli
     return stylizer.eval().requires_grad_(False).to(device)
 
 
+def check_resumable(path: Path | str, state: dict[str, torch.Tensor]) -> None:
+    """Refuse a checkpoint that the training of a task with the state dictionary `state` cannot continue from.
+
+    Raises:
+        UserError: the file is missing or unreadable, holds only a stylizer, or belongs to another model.
+    """
+    checkpoint = _read(Path(path))
+    if not {"state_dict", "optimizer_states", "progress"} <= checkpoint.keys():
+        raise UserError(f"resume={path}: not the state of a training; give the checkpoints/last.ckpt of a run")
+    theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    ours = {name: tuple(value.shape) for name, value in state.items()}
+    differing = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+    if differing:
+        raise UserError(
+            f"resume={path}: belongs to another model ({len(differing)} tensors differ, such as {differing[0]}); "
+            "give the same model, loss and optimizer as in the config.yaml of that run"
+        )
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not found"

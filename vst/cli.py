@@ -1,5 +1,5 @@
-"""The commands: `vst train`, `vst stylize`, also as train.py and stylize.py. With vst/config.py the only module that
-knows Hydra; each command builds objects from its configuration in a fixed order and calls the library.
+"""The commands: `vst train`, `vst stylize`, `vst evaluate`, also as train.py and so on. With vst/config.py the only
+module that knows Hydra; each command builds objects from its configuration in a fixed order and calls the library.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
-from vst.checkpoint import load_stylizer
-from vst.config import StylizeConfig, TrainConfig, command, plain
+from vst.checkpoint import check_resumable, load_stylizer
+from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, plain
 from vst.errors import UserError, suggest
+from vst.evaluate import check_folder, evaluate_videos, log_evaluation, tables, write_reports
 from vst.networks import build_stylizer
 from vst.stream import stylize_video
 from vst.task import StyleTransferTask
@@ -38,13 +40,14 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     """Build everything from the configuration, train, and return (metrics, objects)."""
     _quiet_libraries()
     output = _output_dir(cfg)
-    resume = _resume_path(cfg.resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
     data = instantiate(cfg.data, style=style)
     log.info("data      %s", data.describe())
     task = build_task(cfg, style_name=style.name)
     log.info("model     %s", describe_model(task))
+    if cfg.resume is not None:
+        check_resumable(cfg.resume, task.state_dict())
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
@@ -56,7 +59,7 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         logger.log_hyperparams({**config, "origin": data.describe()})
     failed = True
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+        trainer.fit(task, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
         failed = False
     finally:
         for logger in loggers:
@@ -103,7 +106,36 @@ def stylize(cfg: DictConfig) -> None:
     print(report.output)
 
 
-COMMANDS = {"train": train, "stylize": stylize}
+@command("evaluate", EvaluateConfig)
+def evaluate(cfg: DictConfig) -> None:
+    """Measure checkpoints and finished videos on clips."""
+    folder = check_folder(cfg.output, cfg.overwrite)
+    loggers = list(instantiate(cfg.logger).values())
+    asked = plain(cfg)
+    options = ("clips", "videos", "styles", "width", "frames", "drift_frames", "attack_steps")
+    failed = True
+    try:
+        evaluation = evaluate_videos(
+            checkpoints=asked["checkpoint"],
+            device=_device(cfg.device),
+            **{name: asked[name] for name in options},
+            **asked["weights"],
+        )
+        for logger in loggers:
+            log_evaluation(evaluation, logger)
+        failed = False
+    finally:
+        for logger in loggers:
+            logger.finalize("failed" if failed else "success")
+        _finish_wandb(failed)
+    Console(width=None if sys.stdout.isatty() else 120).print(*tables(evaluation))
+    for what, why in evaluation.skipped.items():
+        print(f"skipped {what}: {why}")
+    for line in [*evaluation.notes, *write_reports(evaluation, folder, overwrite=True)]:
+        print(line)
+
+
+COMMANDS = {"train": train, "stylize": stylize, "evaluate": evaluate}
 
 
 def main() -> None:
@@ -152,17 +184,8 @@ def _output_dir(cfg: DictConfig) -> Path:
     if HydraConfig.initialized():
         cfg.output_dir = os.path.relpath(HydraConfig.get().runtime.output_dir)
     output = Path(cfg.output_dir)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output_dir={output}: cannot be written ({error.strerror}); give another folder") from error
+    output.mkdir(parents=True, exist_ok=True)
     return output
-
-
-def _resume_path(resume: str | None) -> str | None:
-    if resume is not None and not Path(resume).is_file():
-        raise UserError(f"resume={resume}: not found; give the checkpoints/last.ckpt of a run")
-    return resume
 
 
 def _device(name: str) -> torch.device:

@@ -25,6 +25,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -43,10 +44,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from vst.errors import UserError, suggest
-from vst.schema import PASSED_IN_CODE, StylizeConfig, TrainConfig, broken_rules
+from vst.schema import PASSED_IN_CODE, EvaluateConfig, StylizeConfig, TrainConfig, broken_rules
 from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
 
-__all__ = ["StylizeConfig", "TrainConfig", "command", "compose_or_explain", "plain", "validate"]
+__all__ = ["EvaluateConfig", "StylizeConfig", "TrainConfig", "command", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
@@ -119,10 +120,6 @@ def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str], ech
     if isinstance(node, ListConfig):
         return [value(i) for i in range(len(node))]
     return {key: value(key) for key in node}
-
-
-# ----------------------------------------------------------------------------------------------------
-# Composing, with every override that does not fit explained
 
 
 def compose_or_explain(
@@ -289,10 +286,6 @@ def _as_job(cfg: DictConfig) -> Iterator[DictConfig]:
         instance.cfg = before
 
 
-# ----------------------------------------------------------------------------------------------------
-# The command line
-
-
 def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., None]]:
     """Decorator: a function of the composed configuration becomes a console command; see the module's top."""
 
@@ -363,7 +356,20 @@ def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool
         return False
     name = args.config_name or config_name
     cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
-    return args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
+    in_sweep = args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
+    _check_folder(cfg.hydra.sweep.dir if in_sweep else cfg.hydra.run.dir)
+    return in_sweep
+
+
+def _check_folder(path: str) -> None:
+    """Refuse a run folder that cannot be made: Hydra would answer with a traceback."""
+    missing = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output_dir={path}: cannot be made ({error.strerror}); give another folder") from error
+    for made in missing:  # Hydra makes it, a moment later and so perhaps under another name
+        made.rmdir()
 
 
 def _hydra_raises(in_sweep: bool) -> AbstractContextManager[None]:

@@ -85,6 +85,34 @@ class StylizeConfig:
     ]
 
 
+@dataclass
+class WeightsConfig:
+    """Weights of networks that measure."""
+
+    vgg: str | None
+    vgg_width: float
+
+
+@dataclass
+class EvaluateConfig:
+    """`conf/evaluate.yaml`."""
+
+    clips: str | list
+    checkpoint: str | list | None
+    videos: str | list | None
+    styles: str | list | None
+    width: int
+    frames: int
+    drift_frames: int
+    attack_steps: int
+    weights: WeightsConfig
+    device: str
+    output: str
+    overwrite: bool
+    output_dir: str
+    logger: dict[str, Part]
+
+
 PASSED_IN_CODE = {"data": {"style"}}
 """Arguments that the commands add themselves when they build the node of that path."""
 
@@ -100,32 +128,75 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.steps_per_epoch": (1, inf),
     "data.num_workers": (0, inf),
     "crf": (0, 51),
+    "width": (16, inf),
+    "frames": (2, inf),
+    "drift_frames": (0, inf),
+    "attack_steps": (0, inf),
 }
 
 
+LEAST_FRAMES = {
+    **dict.fromkeys(("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "FrameDifference"), 2),
+    **dict.fromkeys(("FeatureFrameDifference", "PingPong"), 2),
+    "LongTerm": 3,
+}
+"""Loss terms that compare frames: how many a clip must have."""
+
+FEATURE_TERMS = ("FeatureReconstruction", "FeatureGram", "AdaINStatistics", "FeatureFrameDifference")
+
+
 def needs_clips(cfg: dict) -> str | None:
-    """Recurrence and temporal terms learn nothing from single frames."""
-    if _number(cfg, "data.clip_length") != 1:
+    """Recurrence and temporal terms learn nothing from clips that are too short."""
+    length, temporal = _number(cfg, "data.clip_length"), _at(cfg, "model.temporal")
+    if length is None or length < 1:
         return None
-    temporal, terms = _at(cfg, "model.temporal"), _terms(cfg, "WarpConsistency")
-    if _present(temporal) and _class_name(temporal) != "Stateless":
+    if length == 1 and _present(temporal) and _class_name(temporal) != "Stateless":
         return "clip_length=1: a recurrent model needs at least 2 frames; or choose model/temporal=none"
-    if terms:
-        return f"clip_length=1: loss.terms.{terms[0]} needs at least 2 frames; or drop ~loss.terms.{terms[0]}"
+    for kind, least in LEAST_FRAMES.items():
+        for name in _terms(cfg, kind):
+            if length < least and _number(cfg, f"loss.terms.{name}.weight") != 0:
+                term = f"loss.terms.{name}"
+                return f"clip_length={length}: {term} needs at least {least} frames; or drop ~{term}"
     return None
 
 
+def features_are_there(cfg: dict) -> str | None:
+    """Perceptual terms share the frozen network of the whole loss."""
+    terms = [name for kind in FEATURE_TERMS for name in _terms(cfg, kind)]
+    if not terms or _present(_at(cfg, "loss.features")):
+        return None
+    return (
+        f"loss.terms.{terms[0]} needs a feature network: choose loss=perceptual, or add "
+        "'+loss.features={_target_: vst.networks.features.VGG19Features, weights: vgg19.pth}'"
+    )
+
+
 def game_is_complete(cfg: dict) -> str | None:
-    """An adversarial term and a discriminator come together."""
+    """An adversarial term and a discriminator come together; terms on the discriminator's features need both."""
     terms, discriminator = _terms(cfg, "Adversarial"), _at(cfg, "model.discriminator")
-    if terms and isinstance(discriminator, dict) and not _present(discriminator):
-        term = f"loss.terms.{terms[0]}"
-        return f"{term} needs a discriminator: choose model/discriminator=patch, or drop the term: ~{term}"
+    needy = [f"loss.terms.{name}" for name in [*terms, *_terms(cfg, "DiscriminatorGram")]]
+    if needy and isinstance(discriminator, dict) and not _present(discriminator):
+        drop = " ".join(f"~{term}" for term in needy)
+        return f"{needy[0]} needs a discriminator: choose model/discriminator=patch, or drop {drop}"
     if _present(discriminator) and isinstance(_at(cfg, "loss.terms"), dict) and not terms:
         return (
             "model.discriminator has no adversarial loss term to play for: choose model/discriminator=none, "
             "or keep loss.terms.adversarial"
         )
+    return None
+
+
+def critic_is_bounded(cfg: dict) -> str | None:
+    """The Wasserstein game diverges where nothing bounds the slope of its critic."""
+    for name in _terms(cfg, "Adversarial"):
+        term = _at(cfg, f"loss.terms.{name}")
+        penalties = term["penalties"].values() if isinstance(term.get("penalties"), dict) else ()
+        bounded = any(isinstance(p, dict) and p.get("weight") != 0 for p in penalties)
+        if term.get("objective") == "wgan" and not bounded and not _at(cfg, "model.discriminator.spectral_norm"):
+            return (
+                f"loss.terms.{name}.objective: wgan needs a bounded discriminator; choose loss=wgan with its gradient "
+                "penalty, or model.discriminator.spectral_norm=true"
+            )
     return None
 
 
@@ -167,7 +238,9 @@ def manual_optimisation(cfg: dict) -> str | None:
 
 RULES: list[Callable[[dict], str | None]] = [
     needs_clips,
+    features_are_there,
     game_is_complete,
+    critic_is_bounded,
     terms_have_targets,
     memory_fits,
     manual_optimisation,

@@ -203,7 +203,8 @@ def _wrong_type(where: str, value: Any, hint: Any) -> str:
 
 def no_such_key(where: str, keys: Iterable[str]) -> str:
     """The line for the unknown last name of the dotted path `where`."""
-    return f"{where}: no such key{suggest(where.rpartition('.')[2], keys)}; allowed: {_listed(keys)}"
+    near = suggest(where.rpartition(".")[2], keys)
+    return f"{where}: no such key{near}" + ("" if near and len(keys) > 20 else f"; allowed: {_listed(keys)}")
 
 
 def _shown(value: Any) -> str:

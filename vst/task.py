@@ -25,8 +25,9 @@ class StyleTransferTask(pl.LightningModule):
     """Alternates, for every batch: train D with G frozen, then train G with D frozen; then average G's weights.
 
     One forward pass of G over the clip serves both. The generator's loss is a LossSet; with no discriminator (and no
-    adversarial term) the first half is skipped. Every draw of random numbers in a step depends only on the seed and the
-    number of the batch, so a resumed run repeats an uninterrupted one bit for bit.
+    adversarial term) the first half is skipped, and a gate of the adversarial term may skip either. Every draw of
+    random numbers in a step depends only on the seed and the number of the batch, so a resumed run repeats an
+    uninterrupted one bit for bit.
 
     Args:
         stylizer: the generator with its temporal module.
@@ -103,32 +104,38 @@ class StyleTransferTask(pl.LightningModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> None:
         torch.manual_seed(hash((self.seed, self.batches_seen)) % 2**63)
-        # Only the generator's optimizer goes through Lightning, which counts a global step for each call of it.
+        generator_turn = self.adversarial is None or self.adversarial.generator_turn()
+        # Lightning counts a global step for each step through its own wrapper: so one player a batch goes through it.
         optimizer_g = self.optimizers(use_pl_optimizer=True)
         optimizer_d = None
         if self.discriminator is not None:
             optimizer_g = optimizer_g[0]
-            optimizer_d = self.optimizers(use_pl_optimizer=False)[1]
+            optimizer_d = self.optimizers(use_pl_optimizer=not generator_turn)[1]
         self._set_learning_rates()
         if self.progress_of_run < self.image_share:
             batch = batch.first(1)
 
-        with record_function("G/forward"):
+        with record_function("G/forward"), torch.set_grad_enabled(generator_turn):
             outputs = self.outputs(self.stylizer, batch)
         inner = batch.interior(self.margin)
         logs: dict[str, Tensor] = {}
         if optimizer_d is not None:
             logs |= self._train_discriminator(optimizer_d, inner, outputs)
-        logs |= self._train_generator(optimizer_g, inner, outputs)
-        with record_function("G/average"):
-            self.ema.update_parameters(self.stylizer)
+        if generator_turn:
+            logs |= self._train_generator(optimizer_g, inner, outputs)
+            with record_function("G/average"):
+                self.ema.update_parameters(self.stylizer)
         self.batches_seen += 1
         self.clips_seen += len(batch.source)
         self.log_dict({f"loss/{name}": value for name, value in logs.items()}, batch_size=len(batch.source))
 
-    def _train_discriminator(self, optimizer: Optimizer, batch: ClipBatch, outputs: Outputs) -> dict[str, Tensor]:
+    def _train_discriminator(self, optimizer: Any, batch: ClipBatch, outputs: Outputs) -> dict[str, Tensor]:
+        turn = self.adversarial.discriminator_turn()
         with record_function("D/step"):
-            values = self.adversarial.discriminator_loss(self.discriminator, batch, outputs, self.batches_seen)
+            with torch.set_grad_enabled(turn):
+                values = self.adversarial.discriminator_loss(self.discriminator, batch, outputs, self.batches_seen)
+            if not turn:
+                return values
             optimizer.zero_grad()
             self.manual_backward(values["discriminator"])
             nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip_norm, error_if_nonfinite=True)

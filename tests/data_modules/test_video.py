@@ -154,7 +154,7 @@ def test_no_clip_crosses_a_cut_and_every_start_is_drawn(tmp_path: Path) -> None:
     data = _module(tmp_path, stride=2, flow="none")
     (video,) = data._scanned().videos
     assert video.cuts == (11, 22)
-    clips = VideoClips(module._segments(video), 4, 2, 48, "pyav", "none", "")
+    clips = VideoClips(module._segments(video), 4, 2, 48, "pyav", None, "")
     starts = {clips.draw(np.random.default_rng(seed))[1] for seed in range(300)}
     assert starts == {scene + offset for scene in (0, 11, 22) for offset in range(5)}
 
@@ -245,7 +245,12 @@ def test_the_line_for_the_log(folder: Path) -> None:
     ("settings", "message"),
     [
         ({"backend": "decrod"}, "did you mean 'decord'"),
-        ({"flow": "raft"}, "dis, none"),
+        ({"flow": "raff"}, r"data\.flow=raff is not one of dis, .*none \(did you mean 'raft'"),
+        ({"flow": "raft"}, "flow_weights=torchvision"),
+        ({"flow": "exact"}, "data=synthetic"),
+        ({"flow": "none", "flow_weights": "x.pth"}, "flow_weights"),
+        ({"flow": "none", "flow_cache": True}, r"data\.flow_cache=true"),
+        ({"flow_cache": True, "cache": False}, r"data\.cache=true"),
         ({"stride": 0}, r"data\.stride is 0"),
         ({"val_fraction": 1.0}, r"data\.val_fraction is 1\.0"),
         ({"short_side": 40}, "at least .* 48"),

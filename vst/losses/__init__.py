@@ -1,24 +1,60 @@
 """Losses: one small class for each term, named after its paper's term, and LossSet, their weighted sum."""
 
-from vst.losses.adversarial import Adversarial, GradientPenalty
-from vst.losses.base import LossSet, LossTerm, Outputs
-from vst.losses.content import LocalStructure, StyleAwareContent, luminance
+from vst.losses.adversarial import Adversarial, SuccessGate
+from vst.losses.augment import DiffAugment
+from vst.losses.base import LossSet, LossTerm, Outputs, Perception
+from vst.losses.colour import ColourHistogram, Palette
+from vst.losses.content import (
+    LocalStructure,
+    PatchNCE,
+    PixelL1,
+    StyleAwareContent,
+    TransformedImage,
+    luminance,
+)
+from vst.losses.equivariance import Identity, NoiseConsistency, PingPong, ShiftEquivariance
+from vst.losses.penalties import R1, GradientPenalty, JacobianPenalty, Penalty
+from vst.losses.perceptual import AdaINStatistics, FeatureFrameDifference, FeatureGram, FeatureReconstruction
 from vst.losses.regularity import RangePenalty, TotalVariation
-from vst.losses.style import DiscriminatorGram, SlicedWasserstein
-from vst.losses.temporal import WarpConsistency
+from vst.losses.style import DiscriminatorGram, RandomFilterGram, SlicedWasserstein
+from vst.losses.temporal import FeatureWarp, FrameDifference, LongTerm, RelaxedLuminance, WarpConsistency
 
 __all__ = [
+    "R1",
+    "AdaINStatistics",
     "Adversarial",
+    "ColourHistogram",
+    "DiffAugment",
     "DiscriminatorGram",
+    "FeatureFrameDifference",
+    "FeatureGram",
+    "FeatureReconstruction",
+    "FeatureWarp",
+    "FrameDifference",
     "GradientPenalty",
+    "Identity",
+    "JacobianPenalty",
     "LocalStructure",
+    "LongTerm",
     "LossSet",
     "LossTerm",
+    "NoiseConsistency",
     "Outputs",
+    "Palette",
+    "PatchNCE",
+    "Penalty",
+    "Perception",
+    "PingPong",
+    "PixelL1",
+    "RandomFilterGram",
     "RangePenalty",
+    "RelaxedLuminance",
+    "ShiftEquivariance",
     "SlicedWasserstein",
     "StyleAwareContent",
+    "SuccessGate",
     "TotalVariation",
+    "TransformedImage",
     "WarpConsistency",
     "luminance",
 ]

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from vst.batch import ClipBatch
+
+
+class Perception:
+    """What a frozen feature network sees: `perceive(pictures (N, 3, H, W)) -> {tap: features}`, float32.
+
+    Terms that look at the same tensor share one run of the network, which costs more than the generator does. One
+    object serves one batch.
+    """
+
+    def __init__(self, network: nn.Module, taps: Iterable[str]) -> None:
+        self.network, self.taps = network, frozenset(taps)
+        self._seen: dict[int, tuple[Tensor, dict[str, Tensor]]] = {}  # with the tensor, so that its id stays taken
+
+    def __call__(self, pictures: Tensor) -> dict[str, Tensor]:
+        if id(pictures) not in self._seen:
+            features = {tap: f.float() for tap, f in self.network(pictures, self.taps).items()}
+            self._seen[id(pictures)] = pictures, features
+        return self._seen[id(pictures)][1]
 
 
 @dataclass
@@ -19,7 +37,7 @@ class Outputs:
     random, for the terms that look at single pictures; `photo` (B, 3, H, W): its input. `encode`: frames
     (N, 3, H, W) -> features of the generator's encoder. `frames` (B, T, 3, H + 2m, W + 2m): the whole input, with the
     margin m; `stylise`: such a clip -> its result (B, T, 3, H, W) from a fresh state, for terms that compare runs.
-    `discriminator` is None without an adversarial game.
+    `discriminator` is None without an adversarial game; `perceive` is None in a LossSet without feature network.
     """
 
     clip: Tensor
@@ -29,6 +47,12 @@ class Outputs:
     frames: Tensor
     stylise: Callable[[Tensor], Tensor]
     discriminator: nn.Module | None = None
+    perceive: Perception | None = None
+
+    @property
+    def margin(self) -> int:
+        """Pixels on each side of `frames` that are not in `clip`."""
+        return (self.frames.shape[-1] - self.clip.shape[-1]) // 2
 
 
 class LossTerm(nn.Module):
@@ -37,7 +61,12 @@ class LossTerm(nn.Module):
     Args:
         weight: factor in the sum.
         schedule: progress of the run in [0, 1] -> factor on the weight (`vst.schedules`), None for always 1.
+
+    `least_frames`: clips shorter than this have nothing to compare. `taps`: features that the term wants to see.
     """
+
+    least_frames = 1
+    taps: tuple[str, ...] = ()
 
     def __init__(self, weight: float, schedule: Callable[[float], float] | None = None) -> None:
         super().__init__()
@@ -54,20 +83,31 @@ class LossTerm(nn.Module):
 class LossSet(nn.Module):
     """Named terms and their weighted sum. `forward(batch, outputs, progress) -> (total, {name: unweighted value})`.
 
-    A term whose weight is 0 at this point of the run is not computed. Values are computed in float32 whatever the
-    precision of the networks.
+    A term whose weight is 0 at this point of the run is not computed, nor one that needs more frames than the clip has
+    (the image phase of training shows one). Values are computed in float32 whatever the precision of the networks.
+
+    Args:
+        terms: by the names under which they are logged.
+        features: a frozen network such as `vst.networks.features.VGG19Features`, shared by all terms that need one.
     """
 
-    def __init__(self, terms: dict[str, LossTerm]) -> None:
+    def __init__(self, terms: dict[str, LossTerm], features: nn.Module | None = None) -> None:
         super().__init__()
         self.terms = nn.ModuleDict(terms)
+        self.features = features
+        self.taps = frozenset(tap for term in terms.values() for tap in term.taps)
+        assert features is not None or not self.taps, "terms with taps need a feature network"
+        if features is not None:
+            features.check(self.taps)
 
     def forward(self, batch: ClipBatch, outputs: Outputs, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         values: dict[str, Tensor] = {}
         total = torch.zeros((), device=outputs.clip.device)
+        if self.features is not None:
+            outputs = replace(outputs, perceive=Perception(self.features, self.taps))
         for name, term in self.terms.items():
             weight = term.weight_at(progress)
-            if weight == 0:
+            if weight == 0 or outputs.clip.shape[1] < term.least_frames:
                 continue
             values[name] = term(batch, outputs)
             total = total + weight * values[name]

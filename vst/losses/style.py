@@ -43,13 +43,7 @@ class SlicedWasserstein(LossTerm):
     ) -> None:
         super().__init__(weight, schedule)
         self.levels, self.samples = levels, samples
-        generator = torch.Generator().manual_seed(0)
-        for size in self.SIZES:
-            bank = torch.randn(banks, filters // 3, 3, size, size, generator=generator)
-            flat = torch.rand(banks, filters // 3, generator=generator) < zero_mean
-            mean = bank.mean(dim=(-1, -2), keepdim=True)
-            bank = torch.where(flat[..., None, None, None], bank - mean, bank)
-            bank = bank / bank.flatten(2).norm(dim=2)[..., None, None, None]
+        for size, bank in _random_filters(self.SIZES, banks, filters // 3, zero_mean).items():
             self.register_buffer(f"bank_{size}", bank, persistent=False)
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
@@ -87,6 +81,68 @@ class SlicedWasserstein(LossTerm):
         return F.conv2d(pictures[..., top:, left:], bank, stride=stride).transpose(0, 1).flatten(1)
 
 
+class RandomFilterGram(LossTerm):
+    """Relative distance of Gram matrices of rectified responses to fixed random filters, over a pyramid.
+
+    One layer of random filters of several sizes and a ReLU hold enough statistics to synthesise textures (Ustyuzhaninov
+    et al. 2017, section 3). For each level and size: |A - B|^2 / |B|^2, with A and B the Gram matrices (Gatys et al.
+    2016, Eqs. 3-5) of picture and style, batch against batch. A filter's responses are divided by their standard
+    deviation on the style first, since random filters answer mostly to colour and would leave the strokes uncounted.
+
+    Args:
+        weight, schedule: see LossTerm.
+        levels: pyramid levels, each of half the resolution of the one before.
+        filters: filters on a level, a third each of 3, 5 and 7 pixels.
+        zero_mean: share of the filters with zero mean, which see texture and not colour.
+    """
+
+    SIZES = (3, 5, 7)
+
+    def __init__(
+        self,
+        weight: float,
+        levels: int = 4,
+        filters: int = 96,
+        zero_mean: float = 0.6,
+        schedule: Callable[[float], float] | None = None,
+    ) -> None:
+        super().__init__(weight, schedule)
+        self.levels = levels
+        for size, bank in _random_filters(self.SIZES, levels, filters // 3, zero_mean).items():
+            self.register_buffer(f"bank_{size}", bank, persistent=False)
+
+    def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
+        picture, style = outputs.still.float(), batch.style.float()
+        distances = []
+        for level in range(self.levels):
+            if level:
+                picture, style = F.avg_pool2d(picture, 2), F.avg_pool2d(style, 2)
+            for size in self.SIZES:
+                if min(*picture.shape[-2:], *style.shape[-2:]) >= size:
+                    distances.append(self._distance(picture, style, getattr(self, f"bank_{size}")[level]))
+        return torch.stack(distances).mean()
+
+    def _distance(self, picture: Tensor, style: Tensor, filters: Tensor) -> Tensor:
+        with torch.autocast(picture.device.type, enabled=False):
+            a, b = F.conv2d(picture, filters), F.conv2d(style, filters)
+        scale = b.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
+        return relative_distance(gram(F.relu(a / scale)), gram(F.relu(b / scale)))
+
+
+def _random_filters(sizes: tuple[int, ...], banks: int, filters: int, zero_mean: float) -> dict[int, Tensor]:
+    """{size: filters (banks, filters, 3, size, size) of norm 1}, about the share `zero_mean` of them without mean in
+    each channel. The same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    made = {}
+    for size in sizes:
+        bank = torch.randn(banks, filters, 3, size, size, generator=generator)
+        flat = torch.rand(banks, filters, generator=generator) < zero_mean
+        mean = bank.mean(dim=(-1, -2), keepdim=True)
+        bank = torch.where(flat[..., None, None, None], bank - mean, bank)
+        made[size] = bank / bank.flatten(2).norm(dim=2)[..., None, None, None]
+    return made
+
+
 def _draw(x: Tensor, count: int) -> Tensor:
     """(F, n) -> (F, count), columns drawn at random where there are more."""
     return x if x.shape[1] == count else x[:, torch.randperm(x.shape[1], device=x.device)[:count]]
@@ -107,11 +163,19 @@ class DiscriminatorGram(LossTerm):
         with torch.no_grad():
             style = [gram(f.float()) for f in outputs.discriminator.features(batch.style)]
         picture = [gram(f.float()) for f in outputs.discriminator.features(outputs.still)]
-        relative = [(a - b).square().sum() / (a.square().sum() + b.square().sum()) for a, b in zip(picture, style, strict=True)]
+        relative = [
+            (a - b).square().sum() / (a.square().sum() + b.square().sum()) for a, b in zip(picture, style, strict=True)
+        ]
         return torch.stack(relative).mean()
 
 
 def gram(features: Tensor) -> Tensor:
     """(B, C, h, w) -> (C, C): the mean over batch and places of the products of channels."""
-    flat = features.transpose(0, 1).flatten(1)
-    return flat @ flat.T / flat.shape[1]
+    flat = features.float().transpose(0, 1).flatten(1)
+    with torch.autocast(features.device.type, enabled=False):
+        return flat @ flat.T / flat.shape[1]
+
+
+def relative_distance(a: Tensor, b: Tensor) -> Tensor:
+    """|a - b|^2 / |b|^2 over all elements: a scalar that does not depend on the scale of what is compared."""
+    return (a - b).square().sum() / b.square().sum().clamp_min(1e-12)

@@ -1,4 +1,4 @@
-"""Warping against independent samplers, occlusion in a scene that knows it, DIS against a known shift."""
+"""Warping against independent samplers, resizing and chaining against motions with a closed form."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vst.flow import dis_flow, occlusion_mask, warp
+from vst.flow import compose_flow, resize_flow, warp
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -102,51 +102,49 @@ def test_coordinates_stay_exact_in_bfloat16():
     assert (low.float()[..., :-1] - expected).abs().max() <= 2 * 2**-9
 
 
-def moving_square(step: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A square moves right over a still ground: flow a -> b, flow b -> a, and what of a is covered in b."""
-    forward, backward = torch.zeros(1, 2, 40, 48), torch.zeros(1, 2, 40, 48)
-    forward[:, 0, 12:28, 10:26] = step
-    backward[:, 0, 12:28, 10 + step : 26 + step] = -step
-    covered = torch.zeros(40, 48, dtype=torch.bool)
-    covered[12:28, 26 : 26 + step] = True
-    return forward, backward, covered
+def affine_flow(height: int, width: int, matrix: torch.Tensor, shift: tuple[float, float]) -> torch.Tensor:
+    """(1, 2, H, W): flow of p -> matrix @ (p - centre) + centre + shift, in pixel coordinates (x, y)."""
+    rows, columns = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")
+    points = torch.stack([columns - (width - 1) / 2, rows - (height - 1) / 2])
+    moved = torch.einsum("ij,jhw->ihw", matrix, points) + torch.tensor(shift).view(2, 1, 1)
+    return (moved - points)[None]
 
 
-def test_occlusion_of_a_moving_square_is_found():
-    forward, backward, covered = moving_square()
-    valid = occlusion_mask(forward, backward)[0, 0]
-    assert valid[covered].eq(0).all()
-    inner_square, far_ground = valid[14:26, 12:24], valid[:, 36:]
-    assert inner_square.eq(1).all() and far_ground.eq(1).all()
-    motion_edge = valid[12:28, 9:11]
-    assert motion_edge.eq(0).all()
-    # Nothing but the covered strip and the outline (one pixel on either side) is rejected.
-    outline = F.max_pool2d(forward[:, :1] / 6, 3, 1, 1) + F.max_pool2d(-forward[:, :1] / 6, 3, 1, 1)
-    allowed = covered | outline[0, 0].bool()
-    assert valid[~allowed].eq(1).all()
+@pytest.mark.parametrize("size", [(20, 60), (80, 30), (41, 59), (40, 50)])
+def test_a_resized_flow_is_the_same_motion_in_other_pixels(size):
+    """p -> A p + s seen in pixels that are wider and higher: p' = S p with S = diag(w'/w, h'/h)."""
+    matrix, shift = torch.tensor([[1.05, 0.03], [-0.02, 0.98]]), (3.0, -2.0)
+    flow = affine_flow(40, 50, matrix, shift)
+    scale = torch.tensor([size[1] / 50, size[0] / 40])
+    expected = affine_flow(
+        *size, scale.diag() @ matrix @ (1 / scale).diag(), tuple((scale * torch.tensor(shift)).tolist())
+    )
+    resized = resize_flow(flow, size)
+    assert resized.shape == (1, 2, *size)
+    # At the border the interpolation repeats the outermost vectors.
+    torch.testing.assert_close(resized[..., 4:-4, 4:-4], expected[..., 4:-4, 4:-4], atol=5e-3, rtol=0)
 
 
-def test_occlusion_constants_are_squared_pixels():
-    still = torch.zeros(1, 2, 20, 20)
-    assert occlusion_mask(still, constant_flow(0.7, 0, 20, 20)).eq(1).all()
-    assert occlusion_mask(still, constant_flow(0.72, 0, 20, 20)).eq(0).all()
+def test_resizing_to_the_same_size_changes_nothing():
+    flow = 5 * noise(2, 2, 17, 23)
+    torch.testing.assert_close(resize_flow(flow, (17, 23)), flow, atol=1e-6, rtol=0)
 
 
-def test_out_of_frame_is_occluded():
-    valid = occlusion_mask(constant_flow(5, 0, 20, 30), constant_flow(-5, 0, 20, 30))[0, 0]
-    assert valid[:, :25].eq(1).all() and valid[:, 25:].eq(0).all()
+def test_chained_flows_are_the_product_of_their_motions():
+    one, other = torch.tensor([[1.02, 0.05], [-0.05, 1.02]]), torch.tensor([[0.97, 0.0], [0.04, 1.03]])
+    ab, bc = affine_flow(40, 50, one, (2.0, 1.0)), affine_flow(40, 50, other, (-1.0, 0.5))
+    expected = affine_flow(
+        40, 50, other @ one, tuple((other @ torch.tensor([2.0, 1.0]) + torch.tensor([-1.0, 0.5])).tolist())
+    )
+    inside = warp(bc, ab)[1].bool().expand(-1, 2, -1, -1)
+    assert inside.float().mean() > 0.8
+    torch.testing.assert_close(compose_flow(ab, bc)[inside], expected[inside], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("dx", "dy"), [(3.0, -2.0), (-1.5, 4.0)])
-def test_dis_finds_a_known_shift(dx, dy):
-    texture = cv2.GaussianBlur(np.random.default_rng(0).random((120, 150, 3)).astype(np.float32), (0, 0), 1.5)
-    texture = (texture - texture.min()) / np.ptp(texture)
-    moved = cv2.warpAffine(texture, np.float32([[1, 0, dx], [0, 1, dy]]), (150, 120), flags=cv2.INTER_CUBIC)
-    a, b = (torch.from_numpy(np.clip(p[10:-10, 10:-10].transpose(2, 0, 1), 0, 1)) for p in (texture, moved))
-    flow = dis_flow(a, b)
-    assert flow.shape == (2, 100, 130) and flow.dtype == torch.float32
-    error = (flow - torch.tensor([dx, dy]).view(2, 1, 1)).norm(dim=0)[8:-8, 8:-8]
-    assert error.mean() < 0.3
-    # The flow lies on the grid of a: warping b by it gives a.
-    warped, inside = warp(b[None], flow[None])
-    assert ((warped - a)[0].abs() * inside[0]).mean() < 0.2 * (b - a).abs().mean()
+def test_chaining_follows_the_first_flow_to_read_the_second():
+    """The two flows live on different grids: their plain sum is wrong where the second one varies."""
+    ab, bc = constant_flow(4, 0, 10, 30), torch.zeros(1, 2, 10, 30)
+    bc[:, 1, :, 20:] = 1
+    chained = compose_flow(ab, bc)
+    assert chained[0, 0].eq(4).all()
+    assert chained[0, 1, :, :16].abs().max() < 1e-6 and (chained[0, 1, :, 16:] - 1).abs().max() < 1e-6

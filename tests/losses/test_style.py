@@ -1,0 +1,110 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests.losses.cases import descend, make, smooth
+from vst.losses import DiscriminatorGram, RandomFilterGram, SlicedWasserstein
+from vst.losses.style import gram
+
+
+def test_sliced_wasserstein_is_zero_for_one_distribution_and_grows_with_distance():
+    term, style = SlicedWasserstein(1.0), smooth(2, 3, 64, 64)
+    noise = torch.randn_like(style)
+    values = [term(*make(style + s * noise, style=style)).item() for s in (0.0, 0.05, 0.2)]
+    assert values[0] < 0.1 and values[0] < values[1] < values[2]
+
+
+def test_sliced_wasserstein_of_a_shift_in_colour_is_known():
+    """A filter with weights w answers a constant shift d with d * sum(w): the distance is its mean over the filters."""
+    term, style = SlicedWasserstein(1.0, levels=1, banks=1, samples=10**6), smooth(2, 3, 32, 32)
+    value = term(*make(style + 0.1, style=style))
+    expected = []
+    for size in term.SIZES:
+        bank = getattr(term, f"bank_{size}")[0]
+        scale = F.conv2d(style, bank).transpose(0, 1).flatten(1).std(dim=1)
+        expected.append((0.1 * bank.sum(dim=(1, 2, 3)).abs() / scale).mean())
+    torch.testing.assert_close(value, torch.stack(expected).mean(), rtol=1e-3, atol=0)
+
+
+def test_sliced_wasserstein_does_not_care_where_patches_are():
+    term, style = SlicedWasserstein(1.0), smooth(2, 3, 64, 64)
+    other = torch.rand(2, 3, 64, 64)
+    assert term(*make(style.flip(0), style=style)) < 0.1 * term(*make(other, style=style))
+
+
+# --- Gram matrices of random filters
+
+
+def test_random_gram_is_computed_as_the_formula_says():
+    term, still, style = RandomFilterGram(1.0, levels=1), smooth(2, 3, 20, 20), torch.rand(3, 3, 24, 24)
+    expected = []
+    for size in term.SIZES:
+        filters = getattr(term, f"bank_{size}")[0]
+        a, b = (F.conv2d(x, filters) for x in (still, style))
+        scale = b.transpose(0, 1).flatten(1).std(dim=1).view(-1, 1, 1)
+        grams = [
+            torch.einsum("bihw,bjhw->ij", (x / scale).relu(), (x / scale).relu()) / x[:, 0].numel() for x in (a, b)
+        ]
+        expected.append(((grams[0] - grams[1]).norm() / grams[1].norm()) ** 2)
+    value = term(*make(still, style=style))
+    torch.testing.assert_close(value, torch.stack(expected).mean(), rtol=1e-3, atol=0)
+
+
+def test_random_gram_is_zero_for_the_style_and_blind_to_where_its_pictures_are():
+    style = torch.rand(3, 3, 64, 64)
+    term = RandomFilterGram(1.0)
+    assert term(*make(style, style=style)) == 0
+    assert term(*make(style.flip(0), style=style)) < 1e-8
+    assert term(*make(style.roll(17, -1), style=style)) < 0.02 < term(*make(smooth(3, 3, 64, 64), style=style))
+
+
+def test_random_gram_leads_to_the_texture_of_the_style():
+    style = torch.zeros(1, 3, 32, 32)
+    style[..., ::4, :] = style[..., 1::4, :] = 1.0  # horizontal stripes
+    term = RandomFilterGram(1.0, levels=2)
+    start = 0.5 + 0.1 * torch.randn(1, 3, 32, 32)
+    end = descend(term, lambda x: make(x, style=style), start, rate=0.03, steps=60)
+    assert term(*make(end, style=style)) < 0.5 * term(*make(start, style=style))
+    across, along = end.diff(dim=-2).square().mean(), end.diff(dim=-1).square().mean()
+    assert across > 1.4 * along, "it has grown stripes of the same direction"
+
+
+def test_small_pictures_are_compared_on_the_levels_that_they_have():
+    assert RandomFilterGram(1.0)(*make(torch.rand(1, 3, 16, 16), style=torch.rand(1, 3, 16, 16))).isfinite()
+
+
+def test_fixed_filters_are_the_same_in_every_run_and_no_weights():
+    one, two = RandomFilterGram(1.0), RandomFilterGram(1.0)
+    for size in one.SIZES:
+        assert torch.equal(getattr(one, f"bank_{size}"), getattr(two, f"bank_{size}"))
+    assert not one.state_dict() and not list(one.parameters())
+    means = one.bank_7.mean(dim=(-1, -2)).abs().amax(dim=-1)
+    assert 0.4 < (means < 1e-6).float().mean() < 0.8, "about 60 % see no colour"
+
+
+# --- features of the discriminator
+
+
+class Features(nn.Module):
+    """A discriminator whose only layer passes the picture through."""
+
+    def features(self, pictures):
+        return [pictures]
+
+
+def test_discriminator_gram_is_the_relative_distance_of_second_moments():
+    still, style = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 1.0)
+    value = DiscriminatorGram(1.0)(*make(still, style=style, discriminator=Features()))
+    assert value.item() == pytest.approx((0.25 - 1.0) ** 2 / (0.25**2 + 1.0**2))
+    noise = torch.randn(2, 3, 32, 32)
+    shuffled = noise.flatten(2)[..., torch.randperm(32 * 32)].view_as(noise)
+    assert DiscriminatorGram(1.0)(*make(shuffled, style=noise, discriminator=Features())) < 1e-8
+
+
+def test_gram_matrices_keep_float32_under_autocast():
+    features = 1 + 1e-3 * torch.randn(2, 4, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = gram(features)
+    expected = torch.einsum("bihw,bjhw->ij", features.double(), features.double()) / (2 * 32 * 32)
+    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=0)

@@ -1,0 +1,273 @@
+"""The evaluation as a whole: entries and controls, what is skipped and why, files, errors, the command."""
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.media import make_video, pattern_frames, read_number
+from vst.checkpoint import save_stylizer, stylizer_content
+from vst.errors import UserError
+from vst.evaluate import evaluate_videos, log_evaluation, write_reports
+from vst.evaluate.media import find_files, match_videos, read_video
+from vst.networks import build_stylizer
+
+LOSSLESS = {"crf": "0"}
+QUICK = {"width": 96, "frames": 12, "drift_frames": 20, "attack_steps": 2, "progress": False}
+
+
+def checkpoint(path, temporal):
+    torch.manual_seed(0)
+    parts = {"ConvGRU": {"channels": 8}, "Stateless": {}}
+    model = {
+        "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
+        "temporal": {"_target_": f"vst.networks.{temporal}", **parts[temporal]},
+    }
+    path.parent.mkdir(exist_ok=True)
+    save_stylizer(path, stylizer_content(build_stylizer(model), model, "test"))
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_style():
+    """Fewer places of the style metrics than for real videos: these are small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vst.metrics.style.PLACES", 1024)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two clips; of one a finished video (the negative, shorter); two checkpoints; a style."""
+    root = tmp_path_factory.mktemp("media")
+    for name in ("clips", "other"):
+        (root / name).mkdir()
+    for name, seed in (("street", 0), ("street_night", 2)):
+        make_video(root / "clips" / f"{name}.mp4", pattern_frames(14, 96, 64, seed), options=LOSSLESS)
+    make_video(root / "other" / "street_scream.mp4", 255 - pattern_frames(9, 96, 64), options=LOSSLESS)
+    checkpoint(root / "run" / "stylizer.pt", "ConvGRU")
+    checkpoint(root / "plain.pt", "Stateless")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 60, 3), np.uint8)).save(root / "style.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def evaluation(folder):
+    return evaluate_videos(
+        folder / "clips",
+        checkpoints=[folder / "run" / "stylizer.pt", folder / "plain.pt"],
+        videos=folder / "other",
+        styles=folder / "style.png",
+        **QUICK,
+    )
+
+
+def value(evaluation, entry, metric, clip="street"):
+    (row,) = [row for row in evaluation.rows if row.entry == entry and row.clip == clip]
+    return row.values.get(metric)
+
+
+def test_every_entry_stands_beside_its_controls(evaluation):
+    entries = [(row.entry, row.kind) for row in evaluation.means()]
+    assert entries == [
+        ("input (identity)", "input"),
+        *(
+            ("other/scream" + more, kind)
+            for more, kind in (("", "video"), (" blurred", "control"), (" frozen", "control"))
+        ),
+        *(("run" + more, "control" if more else "model") for more in ("", " blurred", " frozen", " per frame")),
+        *(("plain" + more, "control" if more else "model") for more in ("", " blurred", " frozen")),
+    ]
+    assert len(evaluation.rows) == 3 + 2 * 8, "the video exists for one clip"
+
+
+def test_the_controls_are_what_they_claim(evaluation):
+    identity = "input (identity)"
+    for metric, expected in (("ratio", 1), ("detail", 1), ("change", 0), ("tof_in", 0), ("ssim", 1), ("pgd@8", 1)):
+        assert value(evaluation, identity, metric) == pytest.approx(expected, abs=1e-6), metric
+    for entry in ("run", "plain", "other/scream"):
+        assert value(evaluation, f"{entry} blurred", "detail") < 0.8 * value(evaluation, entry, "detail")
+        assert value(evaluation, f"{entry} frozen", "ratio") > value(evaluation, entry, "ratio"), "the camera moves"
+    assert value(evaluation, "other/scream", "ratio") == pytest.approx(1, rel=0.1), "a negative is as calm as its input"
+    assert value(evaluation, "other/scream", "detail") == pytest.approx(1, rel=0.05)
+    assert value(evaluation, "run", "ratio") != value(evaluation, "run per frame", "ratio"), "the memory is at work"
+
+
+def test_networks_have_the_metrics_that_videos_cannot_have(evaluation):
+    for metric in ("flicker_static", "cut_recovery_frames", "drift_20", "pgd@4", "noise@4", "jpeg@50", "exposure@1.2"):
+        assert value(evaluation, "run", metric) is not None, metric
+        assert value(evaluation, "other/scream", metric) is None, metric
+    assert value(evaluation, "plain", "cut_recovery_frames") == value(evaluation, "plain", "drift_20") == 0
+    assert value(evaluation, "run", "patch_style") > 0 and value(evaluation, "run", "colour_style") > 0
+    assert value(evaluation, "input (identity)", "flicker_static") == pytest.approx(2 / 255, rel=0.2)
+
+
+def test_what_is_absent_is_listed_with_its_reason(evaluation):
+    skipped = evaluation.skipped
+    assert "no memory" in skipped["plain per frame"] and "run per frame" not in skipped
+    assert "weights.vgg" in skipped["gram, adain, content_vgg"]
+    assert "network" in next(why for what, why in skipped.items() if what.startswith("flicker_static"))
+    assert any("9 frames of the 12" in note and "first 9" in note for note in evaluation.notes)
+    assert any("other/scream has no video of street_night" in note for note in evaluation.notes)
+
+
+def test_without_style_and_tests_their_columns_are_skipped(folder):
+    found = evaluate_videos(
+        folder / "clips" / "street.mp4", checkpoints=folder / "plain.pt",
+        **{**QUICK, "frames": 3, "drift_frames": 0, "attack_steps": 0},
+    )  # fmt: skip
+    assert "styles=" in found.skipped["patch_style, colour_style, gram, adain"]
+    assert {"drift", "pgd, noise, jpeg, exposure"} <= found.skipped.keys()
+    assert not {"patch_style", "drift_20", "pgd@2"} & set(found.metrics())
+
+
+def test_a_second_evaluation_gives_the_same_numbers(folder, evaluation):
+    again = evaluate_videos(
+        folder / "clips" / "street.mp4", checkpoints=folder / "plain.pt", styles=folder / "style.png", **QUICK
+    )
+    assert again.rows[1].values == next(r for r in evaluation.rows if r.entry == "plain" and r.clip == "street").values
+
+
+def test_features_of_vgg_weights_by_path(folder):
+    torch.manual_seed(0)
+    sizes = ((0, 3, 16), (2, 16, 16), (5, 16, 32))
+    state = {f"features.{n}.weight": 0.1 * torch.randn(b, a, 3, 3) for n, a, b in sizes}
+    state |= {f"features.{n}.bias": torch.zeros(b) for n, _, b in sizes}
+    torch.save(state, folder / "vgg.pth")
+    found = evaluate_videos(
+        folder / "clips" / "street.mp4", checkpoints=folder / "plain.pt", styles=folder / "style.png",
+        vgg=str(folder / "vgg.pth"), vgg_width=0.25, **{**QUICK, "frames": 3, "drift_frames": 0, "attack_steps": 0},
+    )  # fmt: skip
+    assert value(found, "plain", "gram") > 0 and value(found, "plain", "adain") > 0
+    assert value(found, "plain", "content_vgg") > 0 == value(found, "input (identity)", "content_vgg")
+
+
+# ----------------------------------------------------------------------------------------------------
+# Reports
+
+
+def test_reports_hold_every_number(evaluation, tmp_path):
+    paths = write_reports(evaluation, tmp_path / "out")
+    assert [path.name for path in paths] == ["evaluation.json", "evaluation.csv", "evaluation.html"]
+    content = json.loads(paths[0].read_text())
+    assert [row["values"] for row in content["rows"]] == [row.values for row in evaluation.rows]
+    assert content["skipped"] == evaluation.skipped and content["settings"]["width"] == 96
+    with paths[1].open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(evaluation.rows) + len(evaluation.means())
+    assert float(lines[0]["ratio"]) == 1 and lines[0]["entry"] == "input (identity)"
+    with pytest.raises(UserError, match="overwrite=true"):
+        write_reports(evaluation, tmp_path / "out")
+    write_reports(evaluation, tmp_path / "out", overwrite=True)
+
+
+def test_the_page_is_self_contained(evaluation, tmp_path):
+    page = write_reports(evaluation, tmp_path)[2].read_text()
+    assert not re.findall(r"(?:src|href)='(?!data:)", page) and "<script" not in page
+    assert page.count("data:image/jpeg;base64,") == 5 * (1 + 1 + 3 + 1 + 3), "input, video, models and per frame"
+    plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(plots) == 2 + 2, "two Pareto plots, a curve for each clip"
+    circles = [element for element in ElementTree.fromstring(plots[0]).iter() if element.tag.endswith("circle")]
+    assert len(circles) == len(evaluation.means())
+    for reason in evaluation.skipped.values():
+        assert reason.replace("'", "&#x27;") in page
+
+
+def test_loggers_get_tables_or_numbers(evaluation):
+    class Board:
+        tables: dict = {}  # noqa: RUF012
+
+        def log_table(self, key, columns, data):
+            self.tables[key] = (columns, data)
+
+    class Numbers:
+        seen: dict = {}  # noqa: RUF012
+
+        def log_metrics(self, values):
+            self.seen.update(values)
+
+    log_evaluation(evaluation, Board())
+    columns, data = Board.tables["evaluation/means"]
+    assert len(data) == len(evaluation.means()) and all(len(line) == len(columns) for line in data)
+    log_evaluation(evaluation, Numbers())
+    assert Numbers.seen["input (identity)/ratio"] == 1 and None not in Numbers.seen.values()
+
+
+# ----------------------------------------------------------------------------------------------------
+# Media
+
+
+def test_videos_go_to_the_clip_with_the_longest_fitting_name():
+    clips = [Path("a/street.mp4"), Path("a/street_night.mkv"), Path("a/street2.mp4")]
+    videos = [Path(f"b/{name}.mp4") for name in ("street", "street_night-scream", "street2", "streetcar", "street_x")]
+    matched = match_videos(videos, clips)
+    assert matched == {
+        clips[0]: {"b": videos[0], "b/x": videos[4]},
+        clips[1]: {"b/scream": videos[1]},
+        clips[2]: {"b": videos[2]},
+    }
+
+
+def test_videos_of_equal_names_are_refused():
+    with pytest.raises(UserError, match="rename one"):
+        match_videos([Path("b/street.mp4"), Path("b/street.mov")], [Path("street.mp4")])
+    with pytest.raises(UserError, match="two are named 'street'"):
+        match_videos([], [Path("a/street.mp4"), Path("b/street.mp4")])
+
+
+def test_frames_are_upright_and_scaled(tmp_path):
+    make_video(tmp_path / "turned.mp4", pattern_frames(4, 96, 64), rotation=90, options=LOSSLESS)
+    frames, damaged = read_video(tmp_path / "turned.mp4", limit=3, width=128)
+    assert frames.shape == (3, 192, 128, 3) and damaged is None
+    assert [read_number(frame, rotation=90) for frame in frames] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "nothing to evaluate"),
+        ({"checkpoints": "nope.pt"}, "checkpoint=nope.pt: no such file"),
+        ({"checkpoints": "clips/street.mp4"}, "give the stylizer.pt of a run"),
+        ({"clips": "clips/steet.mp4", "checkpoints": "plain.pt"}, "did you mean 'street.mp4'"),
+        ({"clips": "run", "checkpoints": "plain.pt"}, "clips=run: no .mp4"),
+        ({"clips": "style.png", "checkpoints": "plain.pt"}, "a picture"),
+        ({"clips": [], "checkpoints": "plain.pt"}, "clips: the list is empty"),
+        ({"videos": "clips/street_night.mp4", "clips": "other/street_scream.mp4"}, "none of 1 matches a clip"),
+        ({"checkpoints": "plain.pt", "styles": "clips/street.mp4"}, "is not a picture"),
+        ({"checkpoints": "plain.pt", "frames": 1}, "frames=1"),
+        ({"checkpoints": "plain.pt", "width": 16}, "give a larger width"),
+        ({"checkpoints": "plain.pt", "vgg": "nope.pth"}, "nope.pth"),
+    ],
+)
+def test_mistakes_are_one_line(folder, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        evaluate_videos(**{"clips": "clips", **QUICK, **arguments})
+    assert "\n" not in str(error.value)
+
+
+def test_files_by_pattern(folder):
+    assert [p.name for p in find_files(str(folder / "clips" / "*night*"), "clips", (".mp4",))] == ["street_night.mp4"]
+
+
+def test_the_command(folder, tmp_path, monkeypatch, capsys):
+    from vst.cli import evaluate
+
+    monkeypatch.chdir(tmp_path)
+    evaluate(
+        [
+            f"checkpoint={folder}/plain.pt", f"clips={folder}/clips/street.mp4", f"styles={folder}/style.png",
+            "output=report", "logger=csv", "width=96", "frames=4", "drift_frames=0", "attack_steps=1", "device=cpu",
+        ]
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert "plain frozen" in printed and "per_detail" in printed and "skipped drift" in printed
+    assert printed.strip().splitlines()[-1] == "report/evaluation.html"
+    assert "plain/ratio" in (tmp_path / "report" / "metrics.csv").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"report"}
