@@ -25,7 +25,7 @@ PAPER, INK, GREY = (255, 255, 255), (32, 32, 32), (120, 120, 120)
 
 
 class Preview(pl.Callback):
-    """Stylise held-out clips with the moving-average stylizer and write what it looks like.
+    """Stylise clips to look at with the moving-average stylizer and write what it makes of them.
 
     `previews/epoch_003.png` and `.mp4` (after three epochs) and, at the end, `preview.png` and `preview.mp4`,
     all in the trainer's root folder. The picture shows the style, and for each clip some frames in time over

@@ -77,12 +77,13 @@ class ClipDataset(Dataset[tuple[Clip, Tensor]]):
 class EpochSampler(Sampler[int]):
     """Yields `epoch * num_samples + i` for i in 0 .. num_samples - 1.
 
-    Lightning calls `set_epoch` with the current epoch before each training epoch, also after a resume.
+    Lightning calls `set_epoch` with the current epoch before each training epoch. Worker processes are asked for
+    their first items before the first of these calls, so a resumed run gives its epoch here.
     """
 
-    def __init__(self, num_samples: int) -> None:
+    def __init__(self, num_samples: int, epoch: int = 0) -> None:
         self.num_samples = num_samples
-        self.epoch = 0
+        self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -209,7 +210,10 @@ class ClipDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[ClipBatch]:
         samples = self.steps_per_epoch * self.batch_size
         dataset = ClipDataset(self._sources[0], self.style, self.seed, samples)
-        return self._loader(dataset, self.batch_size, self.num_workers, EpochSampler(samples))
+        # Of the task and not of the trainer, whose own count is not restored yet when the workers start.
+        task = self.trainer.lightning_module if self.trainer is not None else None
+        epoch = getattr(task, "epochs_done", 0)
+        return self._loader(dataset, self.batch_size, self.num_workers, EpochSampler(samples, epoch))
 
     def val_dataloader(self) -> DataLoader[ClipBatch]:
         dataset = ClipDataset(self._sources[1], self.style, VALIDATION_SEED, self.val_clips)

@@ -17,6 +17,7 @@ from vst.errors import UserError
 # video, and the second view of the motorcycle is nearly the first.
 TRAIN_PHOTOS = ("astronaut.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 VAL_PHOTOS = ("chelsea.png",)
+# The first is held out, the others are trained on: five photographs are too few to hold more out.
 PREVIEW_PHOTOS = (*VAL_PHOTOS, "coffee.png", "astronaut.png", "rocket.jpg")
 # How often a moving object is cut from another photograph than the background.
 FOREIGN_OBJECT = 0.5

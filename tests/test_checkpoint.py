@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from vst.checkpoint import check_resumable, load_stylizer, save_stylizer, stylizer_content
+from vst.checkpoint import check_resumable, load_stylizer, read_training, save_stylizer, stylizer_content
 from vst.errors import UserError
 from vst.networks import build_stylizer
 
@@ -93,16 +93,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_resuming_from_a_checkpoint_that_does_not_fit_is_refused_in_one_line(tmp_path):
     state = {"stylizer.weight": torch.zeros(2, 3)}
-    training = {"state_dict": state, "optimizer_states": [], "progress": {}}
+    training = {"state_dict": state, "optimizer_states": [], "progress": {}, "config": {"seed": 1}, "epoch": 0}
     torch.save(training, tmp_path / "last.ckpt")
-    check_resumable(tmp_path / "last.ckpt", state)
     save_stylizer(tmp_path / "stylizer.pt", content())
-    for path, ours, message in (
-        (tmp_path / "stylizer.pt", state, "not the state of a training"),
-        (tmp_path / "none.ckpt", state, "not found"),
-        (tmp_path / "last.ckpt", {"stylizer.weight": torch.zeros(2, 4)}, "another model .*1 tensors differ"),
-        (tmp_path / "last.ckpt", {**state, "more": torch.zeros(1)}, "another model .*such as more"),
+    assert read_training(tmp_path / "last.ckpt") == {"seed": 1}
+    check_resumable(tmp_path / "last.ckpt", state, max_epochs=2)
+    for attempt, message in (
+        (lambda: read_training(tmp_path / "stylizer.pt"), "not the state of a training"),
+        (lambda: read_training(tmp_path / "none.ckpt"), "not found"),
+        (lambda: check_resumable(tmp_path / "last.ckpt", {"stylizer.weight": torch.zeros(3)}, 2), "1 tensors differ"),
+        (lambda: check_resumable(tmp_path / "last.ckpt", {**state, "more": torch.zeros(1)}, 2), "such as more"),
+        (lambda: check_resumable(tmp_path / "last.ckpt", state, 1), "has finished its 1 epochs"),
     ):
         with pytest.raises(UserError, match=message) as caught:
-            check_resumable(path, ours)
+            attempt()
         assert "\n" not in str(caught.value)

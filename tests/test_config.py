@@ -17,15 +17,27 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torchvision.models.vgg import make_layers
 
 from tests.media import make_video
-from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, compose_or_explain, plain, validate
+from vst.batch import ClipBatch
+from vst.config import (
+    EvaluateConfig,
+    StylizeConfig,
+    TrainConfig,
+    _readable,
+    command,
+    compose_or_explain,
+    plain,
+    validate,
+)
 from vst.errors import UserError
-from vst.schema import RULES, Part
+from vst.losses import LossTerm, Outputs, temporal
+from vst.schema import FLOW_TERMS, RULES, Part
 from vst.signatures import argument_names, check_targets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,8 +216,8 @@ def test_the_schema_lists_what_the_writer_can_encode() -> None:
 
 
 def test_numbers_are_said_once() -> None:
-    cfg = plain(compose_or_explain("train", ["clip_length=5", "margin=7", "seed=9"], TrainConfig))
-    assert (cfg["data"]["clip_length"], cfg["data"]["margin"], cfg["data"]["seed"]) == (5, 7, 9)
+    cfg = plain(compose_or_explain("train", ["clip_length=5", "margin=6", "seed=9"], TrainConfig))
+    assert (cfg["data"]["clip_length"], cfg["data"]["margin"], cfg["data"]["seed"]) == (5, 6, 9)
     assert cfg["model"]["temporal"]["channels"] == cfg["model"]["generator"]["width"]
 
 
@@ -288,7 +300,7 @@ BATCHES = {
         "scheduler._target_=lightnin.Cosine": ("scheduler._target_: cannot import 'lightnin'", "No mod"),
         "clip_length=0": ("clip_length: 0 is not 1 or more", ""),
         "ema_decay=1.5": ("ema_decay: 1.5 is not 0 or more and 1 or less", ""),
-        "data.crop=8": ("data.crop: 8 is not 16 or more", ""),
+        "data.crop=8": ("data.crop: 8 is not a multiple of 4 and at least 32; the generator works at a quarter", ""),
         "model.temporal.channels=16": (
             "model.temporal.channels: 16 differs from model.generator.width, which is 32",
             "",
@@ -304,6 +316,23 @@ BATCHES = {
         "model.generator.width=33": ("model.generator.width: 33 is odd", ""),
         "trainer.precision=16-mixed": ("trainer.precision: 16-mixed would clip", "use bf16-mixed"),
         "margin=-1": ("margin: -1 is not 0 or more", ""),
+    },
+    "sizes": {
+        "data.crop=66": ("data.crop: 66 is not a multiple of 4 and at least 32", "a quarter of the resolution"),
+        "margin=7": ("margin: 7 is odd; data.crop + 2 * margin has to be a multiple of 4", "a quarter of the res"),
+    },
+    "said twice": {
+        "style.crop=64": ("style.crop: 64 differs from data.crop, which is 128; set only data.crop", ""),
+        "data.margin=8": ("data.margin: 8 differs from margin, which is 24; set only margin", ""),
+        "data.clip_length=1": ("data.clip_length: 1 differs from clip_length, which is 3; set only clip_length", ""),
+    },
+    "length of the run": {
+        "trainer.max_epochs=-1": ("trainer.max_epochs: -1 is not an integer of 1 or more", "the schedules need"),
+        "+trainer.max_steps=100": ("trainer.max_steps: 100 would end the run early", "use trainer.max_epochs and "),
+        "optimized_metric=val/stile": (
+            "optimized_metric: val/stile is not measured in this run (did you mean 'val/style'?)",
+            "allowed: val/style, val/adversarial, ",
+        ),
     },
     "a game without its term": {
         "~loss.terms.adversarial": ("model.discriminator has no adversarial loss term", "=none"),
@@ -365,6 +394,85 @@ def test_a_feedforward_model_without_a_game_is_fine() -> None:
 def test_features_of_a_discriminator_need_one() -> None:
     line = only("model/discriminator=none", "~loss.terms.adversarial")
     assert line.startswith("loss.terms.texture needs a discriminator") and line.endswith("drop ~loss.terms.texture")
+
+
+@pytest.mark.parametrize("kind", ["WarpConsistency", "RelaxedLuminance", "FeatureWarp"])
+def test_terms_that_warp_need_the_flow(kind: str) -> None:
+    term = f"loss.terms.temporal._target_=vst.losses.{kind}"
+    overrides = ["data=video", "data.root=films", "data.flow=none", term]
+    assert only(*overrides) == (
+        "data.flow=none: loss.terms.temporal needs the flow between frames; "
+        "drop ~loss.terms.temporal, or choose data.flow=dis"
+    )
+    for remedy in ("data.flow=dis", "loss.terms.temporal.weight=0", "loss=temporal_fdb"):
+        kept = overrides[:-1] if remedy.startswith("loss=") else overrides
+        compose_or_explain("train", [*kept, remedy], TrainConfig)
+    compose_or_explain("train", [*overrides[:-1], "~loss.terms.temporal"], TrainConfig)
+
+
+def test_all_terms_that_need_the_flow_are_named() -> None:
+    overrides = ["data=video", "data.root=films", "data.flow=none", "loss=temporal_full"]
+    assert "drop ~loss.terms.temporal ~loss.terms.long_term, or" in only(*overrides)
+    compose_or_explain("train", [*overrides, "~loss.terms.temporal", "~loss.terms.long_term"], TrainConfig)
+
+
+def test_the_schema_lists_the_terms_that_assert_a_flow() -> None:
+    batch = ClipBatch(torch.rand(1, 3, 3, 16, 16), torch.rand(1, 3, 16, 16), None, None, ["a"])
+    outputs = Outputs(
+        clip=batch.frames,
+        still=batch.frames[:, 0],
+        photo=batch.frames[:, 0],
+        encode=lambda x: x,
+        frames=batch.frames,
+        stylise=lambda x: x,
+    )
+    needy = set()
+    for name, kind in vars(temporal).items():
+        if inspect.isclass(kind) and issubclass(kind, LossTerm) and kind is not LossTerm:
+            try:
+                kind(weight=1.0)(batch, outputs)
+            except AssertionError as error:
+                assert "needs clips with flow" in str(error)
+                needy.add(name)
+    assert needy == set(FLOW_TERMS)
+
+
+@pytest.mark.parametrize("name", ["data.crop=32", "margin=0", "+trainer.max_steps=-1", "+trainer.max_time=null"])
+def test_the_least_sizes_and_the_unset_limits_pass(name: str) -> None:
+    compose_or_explain("train", [name], TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("trainer.max_epochs=null", "trainer.max_epochs: null is not an integer of 1 or more"),
+        ("~trainer.max_epochs", "trainer.max_epochs: null is not an integer of 1 or more"),
+        ("trainer.max_epochs=0", "trainer.max_epochs: 0 is not an integer of 1 or more"),
+        ("trainer.max_epochs=1.5", "trainer.max_epochs: 1.5 is not an integer"),
+        ("+trainer.max_steps=x", "trainer.max_steps: 'x' is not an integer"),
+        ("+trainer.max_time='00:01:00:00'", "trainer.max_time: 00:01:00:00 would end the run early"),
+    ],
+)
+def test_a_run_is_as_long_as_its_epochs(override: str, expected: str) -> None:
+    assert only(override).startswith(expected)
+
+
+def test_the_metric_of_a_sweep_is_measured() -> None:
+    for metric in ("style", "lr", "train/style", "val/jacobian", "val/discriminator", "loss/ssim", "loss/success"):
+        assert only(f"optimized_metric={metric}").startswith(f"optimized_metric: {metric} is not measured in this run")
+    assert "(did you mean 'loss/total'?)" in only("optimized_metric=loss/totl")
+    compose_or_explain("train", ["~loss.terms.style"], TrainConfig)
+    for metric in ("val/total", "val/ssim", "val/tv", "loss/tv", "loss/total", "loss/discriminator"):
+        compose_or_explain("train", [f"optimized_metric={metric}"], TrainConfig)
+    compose_or_explain("train", ["optimized_metric=loss/penalty_gradient"], TrainConfig)
+    assert "(did you mean 'loss/penalty_gradient'?)" in only("optimized_metric=loss/penalty_grad")
+    assert only("optimized_metric=loss/penalty_r1").startswith("optimized_metric: loss/penalty_r1 is not measured")
+    compose_or_explain("train", ["optimized_metric=loss/success", "loss=gated"], TrainConfig)
+    compose_or_explain("train", ["optimized_metric=val/jacobian", "loss.terms.jacobian.weight=1"], TrainConfig)
+
+
+def test_a_resumed_run_has_terms_of_its_own() -> None:
+    compose_or_explain("train", ["optimized_metric=val/gram", "resume=last.ckpt"], TrainConfig)
 
 
 def test_a_wasserstein_critic_must_be_bounded() -> None:
@@ -514,6 +622,7 @@ def test_rules_bear_a_broken_configuration() -> None:
         {},
         {"loss": None, "model": 3, "trainer": []},
         {"loss": {"terms": [1]}, "data": {"clip_length": "x"}},
+        {"loss": {"terms": {"a": 1}}, "data": {"crop": "x"}, "trainer": {"max_epochs": 0}, "margin": "x"},
     ):
         assert [rule(cfg) for rule in RULES] == [None] * len(RULES)
 
@@ -623,3 +732,24 @@ def test_a_command_can_be_called_with_arguments(tmp_path: Path, monkeypatch: pyt
         show(["input=c.mp4", "checkpoint=a"])
     assert seen == ["c.mp4"] and sys.argv == before and caught.value.code == 1
     assert capsys.readouterr().err == "error: output: missing; give it as output=...\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("input=w/ä b.mp4", "w/ä b.mp4"),
+        ("input=it's.mp4", "it's.mp4"),
+        ("input=a=b,c.mp4", "a=b,c.mp4"),
+        ("input=~/film.mp4", os.path.expanduser("~/film.mp4")),
+        ("input='quoted already.mp4'", "quoted already.mp4"),
+        ("crf=23", 23),
+    ],
+)
+def test_values_that_the_grammar_cannot_read_are_quoted(given: str, value: object) -> None:
+    override = OverridesParser.create().parse_override(_readable(given))
+    assert override.value() == value and not override.is_sweep_override()
+
+
+@pytest.mark.parametrize("given", ["-m", "~loss.terms.tv", "seed=1,2", "+loss.terms.a={weight: 1}", "--cfg"])
+def test_what_the_grammar_reads_stays(given: str) -> None:
+    assert _readable(given) == given

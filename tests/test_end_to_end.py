@@ -4,8 +4,10 @@ import csv
 import hashlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -14,10 +16,10 @@ import pytest
 import torch
 
 from tests.media import make_video, pattern_frames
-from vst.checkpoint import load_stylizer
+from vst.checkpoint import load_stylizer, read_training
 
 ROOT = Path(__file__).resolve().parent.parent
-SMOKE = ["experiment=smoke", "model.generator.width=8", "callbacks.checkpoint.save_top_k=-1"]
+SMOKE = ["experiment=smoke", "model.generator.width=8", "data.num_workers=1"]
 
 
 def vst(script, *arguments, cwd, check=True):
@@ -103,10 +105,12 @@ def test_the_next_command_that_is_printed_works(run):
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(run):
-    folder, _, cwd = run
-    vst("train.py", *SMOKE, "output_dir=resumed", f"resume={folder}/checkpoints/epoch_000.ckpt", cwd=cwd)
+    """With a worker process, whose first items are asked for before Lightning says which epoch it is."""
+    _, _, cwd = run
+    vst("train.py", *SMOKE, "output_dir=kept", "callbacks.checkpoint.save_top_k=-1", cwd=cwd)
+    vst("train.py", "resume=kept/checkpoints/epoch_000.ckpt", "output_dir=resumed", cwd=cwd)
     straight, resumed = (
-        torch.load(cwd / name / "checkpoints/last.ckpt", weights_only=True) for name in ("run", "resumed")
+        torch.load(cwd / name / "checkpoints/last.ckpt", weights_only=True) for name in ("kept", "resumed")
     )
     assert straight["epoch"] == resumed["epoch"] == 1
     assert straight["state_dict"].keys() == resumed["state_dict"].keys()
@@ -115,6 +119,40 @@ def test_an_interrupted_run_resumes_bit_for_bit(run):
     for a, b in zip(straight["optimizer_states"], resumed["optimizer_states"], strict=True):
         for index, state in a["state"].items():
             assert all(torch.equal(value, b["state"][index][key]) for key, value in state.items())
+
+
+def test_ctrl_c_leaves_what_resuming_and_stylising_need(tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), *SMOKE, "output_dir=run", "trainer.max_epochs=500", "logger=csv"]
+    process = subprocess.Popen(
+        [*command, "~callbacks.preview"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 60
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in printed, printed
+    assert load_stylizer(tmp_path / "run" / "stylizer.pt")
+    assert read_training(last)["trainer"]["max_epochs"] == 500
+
+
+def test_resuming_keeps_to_the_settings_of_the_run(run):
+    folder, _, cwd = run
+    last = f"resume={folder}/checkpoints/last.ckpt"
+    for arguments, message in (
+        ([last, "output_dir=a"], "has finished its 2 epochs"),
+        ([last, "output_dir=b", "trainer.max_epochs=3", "seed=7"], "seed=7: the run to resume has other settings"),
+        ([last, f"output_dir={folder}", "trainer.max_epochs=3"], "holds a run already"),
+    ):
+        result = vst("train.py", *arguments, cwd=cwd, check=False)
+        assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
 
 
 def test_training_on_a_folder_of_videos(run, tmp_path):
@@ -133,7 +171,7 @@ def test_a_sweep_runs_every_combination_in_its_own_folder(tmp_path):
     vst(
         "train.py",
         "-m",
-        *SMOKE[:2],
+        *SMOKE,
         "model/temporal=convgru,none",
         "seed=1,2",
         "logger=csv",

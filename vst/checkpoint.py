@@ -53,22 +53,36 @@ def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Styli
     return stylizer.eval().requires_grad_(False).to(device)
 
 
-def check_resumable(path: Path | str, state: dict[str, torch.Tensor]) -> None:
+def read_training(path: Path | str) -> dict[str, Any]:
+    """The configuration of the run that wrote a Lightning checkpoint, with its interpolations.
+
+    Raises:
+        UserError: the file is missing or unreadable, or holds only a stylizer.
+    """
+    checkpoint = _read(Path(path))
+    if not {"state_dict", "optimizer_states", "progress", "config"} <= checkpoint.keys():
+        raise UserError(f"resume={path}: not the state of a training; give the checkpoints/last.ckpt of a run")
+    return checkpoint["config"]
+
+
+def check_resumable(path: Path | str, state: dict[str, torch.Tensor], max_epochs: int) -> None:
     """Refuse a checkpoint that the training of a task with the state dictionary `state` cannot continue from.
 
     Raises:
-        UserError: the file is missing or unreadable, holds only a stylizer, or belongs to another model.
+        UserError: it belongs to another model, or the run has its `max_epochs` already.
     """
     checkpoint = _read(Path(path))
-    if not {"state_dict", "optimizer_states", "progress"} <= checkpoint.keys():
-        raise UserError(f"resume={path}: not the state of a training; give the checkpoints/last.ckpt of a run")
     theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     ours = {name: tuple(value.shape) for name, value in state.items()}
     differing = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
     if differing:
         raise UserError(
-            f"resume={path}: belongs to another model ({len(differing)} tensors differ, such as {differing[0]}); "
-            "give the same model, loss and optimizer as in the config.yaml of that run"
+            f"resume={path}: belongs to another model: {len(differing)} tensors differ, such as {differing[0]}; "
+            "it was written by another version of vst"
+        )
+    if checkpoint["epoch"] + 1 >= max_epochs:
+        raise UserError(
+            f"resume={path}: the run has finished its {max_epochs} epochs; to go on, give a larger trainer.max_epochs"
         )
 
 

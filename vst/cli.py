@@ -8,17 +8,19 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from vst.checkpoint import check_resumable, load_stylizer
+from vst.checkpoint import check_resumable, load_stylizer, read_training
 from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, plain
 from vst.errors import UserError, suggest
 from vst.evaluate import check_folder, evaluate_videos, log_evaluation, tables, write_reports
@@ -28,18 +30,29 @@ from vst.task import StyleTransferTask
 
 log = logging.getLogger("vst")
 
+FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
+
 
 @command("train", TrainConfig)
 def train(cfg: DictConfig) -> float | None:
-    """Train, and return the metric that a sweep minimises."""
+    """Train, and return the metric that a sweeper minimises, if one is asked for."""
     metrics, _ = run_training(cfg)
-    return metrics.get(cfg.optimized_metric)
+    if cfg.optimized_metric is None:
+        return None
+    if cfg.optimized_metric not in metrics:
+        near, measured = suggest(cfg.optimized_metric, metrics), ", ".join(sorted(metrics))
+        raise UserError(
+            f"optimized_metric={cfg.optimized_metric}: not measured in this run{near}; measured: {measured}"
+        )
+    return metrics[cfg.optimized_metric]
 
 
 def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     """Build everything from the configuration, train, and return (metrics, objects)."""
     _quiet_libraries()
     output = _output_dir(cfg)
+    if cfg.resume is not None:
+        cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
     data = instantiate(cfg.data, style=style)
@@ -47,13 +60,14 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     task = build_task(cfg, style_name=style.name)
     log.info("model     %s", describe_model(task))
     if cfg.resume is not None:
-        check_resumable(cfg.resume, task.state_dict())
+        check_resumable(cfg.resume, task.state_dict(), cfg.trainer.max_epochs)
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
     log.info("device    %s, precision %s", describe_device(trainer), trainer.precision)
     log.info("output    %s", output)
     config = plain(cfg)
+    task.run_config = OmegaConf.to_container(cfg, resolve=False)
     OmegaConf.save(OmegaConf.create(config), output / "config.yaml")
     for logger in loggers:
         logger.log_hyperparams({**config, "origin": data.describe()})
@@ -67,6 +81,33 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         _finish_wandb(failed)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return metrics, {"task": task, "data": data, "trainer": trainer, "style": style}
+
+
+def continued(cfg: DictConfig, saved: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
+    """The configuration to resume with: that of the run, `saved`, with the `overrides` that do not change its course.
+
+    Those are of `FREE_ON_RESUME`. Raises UserError for another one, unless it says what the run has anyway.
+    """
+    whole, ours, theirs = OmegaConf.create(saved), OmegaConf.create(plain(cfg)), None
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group.replace("/", ".")
+        if key == "experiment":
+            continue
+        if key.startswith(FREE_ON_RESUME):
+            parent, _, name = key.rpartition(".")
+            if override.is_delete():
+                (OmegaConf.select(whole, parent) if parent else whole).pop(name, None)
+            else:
+                OmegaConf.update(whole, key, OmegaConf.select(ours, key), merge=False)
+            continue
+        theirs = theirs or OmegaConf.create(plain(OmegaConf.create(saved)))
+        if OmegaConf.select(ours, key) != OmegaConf.select(theirs, key):
+            raise UserError(
+                f"{override.input_line}: the run to resume has other settings there; leave it out (its own are taken), "
+                "or start a new run"
+            )
+    whole.resume, whole.output_dir = cfg.resume, cfg.output_dir
+    return whole
 
 
 def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
@@ -184,8 +225,14 @@ def _output_dir(cfg: DictConfig) -> Path:
     if HydraConfig.initialized():
         cfg.output_dir = os.path.relpath(HydraConfig.get().runtime.output_dir)
     output = Path(cfg.output_dir)
+    if (output / "config.yaml").exists():
+        raise UserError(f"output_dir={output}: holds a run already, which would be overwritten; give another folder")
     output.mkdir(parents=True, exist_ok=True)
     return output
+
+
+def _given_overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def _device(name: str) -> torch.device:

@@ -21,7 +21,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
@@ -296,7 +299,8 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
         @functools.wraps(task)
         def main(argv: Sequence[str] | None = None) -> None:
             before = sys.argv
-            sys.argv = before if argv is None else [before[0], *argv]
+            given = before[1:] if argv is None else list(argv)
+            sys.argv = [before[0], *map(_readable, given)]
             try:
                 with _exit_codes(), _hydra_raises(in_sweep=_preflight(config_name, schema, sys.argv[1:])):
                     run_hydra()
@@ -357,8 +361,27 @@ def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool
     name = args.config_name or config_name
     cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
     in_sweep = args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
+    if in_sweep and any(override.startswith("output_dir=") for override in args.overrides):
+        raise UserError("output_dir: each job of a sweep has its own; give hydra.sweep.dir=FOLDER instead")
     _check_folder(cfg.hydra.sweep.dir if in_sweep else cfg.hydra.run.dir)
     return in_sweep
+
+
+def _readable(argument: str) -> str:
+    """`key=value` as Hydra's grammar wants it: a value that it cannot read, such as a path with blanks, in quotes.
+
+    A leading ~/ stands for the home folder, which shells do not expand behind an equals sign.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or not re.fullmatch(r"\+{0,2}[\w./@]+", key):
+        return argument
+    if value.startswith("~/"):
+        value = os.path.expanduser(value)
+    try:
+        OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return f"{key}={value}"
 
 
 def _check_folder(path: str) -> None:
@@ -379,6 +402,8 @@ def _hydra_raises(in_sweep: bool) -> AbstractContextManager[None]:
 
 @contextmanager
 def _exit_codes() -> Iterator[None]:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written stays
     try:
         yield
     except _ReportedError:

@@ -57,7 +57,7 @@ class TrainConfig:
     image_share: float
     clip_length: int
     margin: int
-    optimized_metric: str
+    optimized_metric: str | None
 
 
 @dataclass
@@ -123,7 +123,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "image_share": (0, 1),
     "clip_length": (1, inf),
     "margin": (0, inf),
-    "data.crop": (16, inf),
     "data.batch_size": (1, inf),
     "data.steps_per_epoch": (1, inf),
     "data.num_workers": (0, inf),
@@ -142,12 +141,19 @@ LEAST_FRAMES = {
 }
 """Loss terms that compare frames: how many a clip must have."""
 
+FLOW_TERMS = ("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "LongTerm")
+"""Loss terms that follow the motion in the input."""
+
 FEATURE_TERMS = ("FeatureReconstruction", "FeatureGram", "AdaINStatistics", "FeatureFrameDifference")
+
+
+AT_A_QUARTER = "the generator works at a quarter of the resolution"
+SCHEDULES = "the schedules need to know the length of the run"
 
 
 def needs_clips(cfg: dict) -> str | None:
     """Recurrence and temporal terms learn nothing from clips that are too short."""
-    length, temporal = _number(cfg, "data.clip_length"), _at(cfg, "model.temporal")
+    length, temporal = _number(cfg, "clip_length"), _at(cfg, "model.temporal")
     if length is None or length < 1:
         return None
     if length == 1 and _present(temporal) and _class_name(temporal) != "Stateless":
@@ -157,6 +163,16 @@ def needs_clips(cfg: dict) -> str | None:
             if length < least and _number(cfg, f"loss.terms.{name}.weight") != 0:
                 term = f"loss.terms.{name}"
                 return f"clip_length={length}: {term} needs at least {least} frames; or drop ~{term}"
+    return None
+
+
+def motion_is_known(cfg: dict) -> str | None:
+    """Terms that warp frames need the clips' flow."""
+    kinds = [name for kind in FLOW_TERMS for name in _terms(cfg, kind)]
+    needy = [f"loss.terms.{name}" for name in kinds if _number(cfg, f"loss.terms.{name}.weight") != 0]
+    if needy and _at(cfg, "data.flow") == "none":
+        drop = " ".join(f"~{term}" for term in needy)
+        return f"data.flow=none: {needy[0]} needs the flow between frames; drop {drop}, or choose data.flow=dis"
     return None
 
 
@@ -225,6 +241,88 @@ def memory_fits(cfg: dict) -> str | None:
     return None
 
 
+def crop_fits(cfg: dict) -> str | None:
+    """Squares whose sides are no multiples of the generator's stride would be padded on one side only."""
+    crop = _at(cfg, "data.crop")
+    if not _is_integer(crop) or (crop >= 32 and crop % 4 == 0):
+        return None
+    return f"data.crop: {crop} is not a multiple of 4 and at least 32; {AT_A_QUARTER}"
+
+
+def margin_fits(cfg: dict) -> str | None:
+    """The same for the square with its margins."""
+    margin = _at(cfg, "margin")
+    if not _is_integer(margin) or margin < 0 or margin % 2 == 0:
+        return None
+    return f"margin: {margin} is odd; data.crop + 2 * margin has to be a multiple of 4, as {AT_A_QUARTER}"
+
+
+def style_crop_is_interpolated(cfg: dict) -> str | None:
+    """Style and result are compared at one size."""
+    return _differs(cfg, "style.crop", "data.crop")
+
+
+def margin_is_interpolated(cfg: dict) -> str | None:
+    """The losses cut off what the data add."""
+    return _differs(cfg, "data.margin", "margin")
+
+
+def clip_length_is_interpolated(cfg: dict) -> str | None:
+    """The rules on terms and the data agree on the length of a clip."""
+    return _differs(cfg, "data.clip_length", "clip_length")
+
+
+def epochs_are_counted(cfg: dict) -> str | None:
+    """Schedules go by the share of the run that is done."""
+    epochs = _at(cfg, "trainer.max_epochs")
+    if not _present(_at(cfg, "trainer")) or not (epochs is None or _is_integer(epochs)) or (epochs or 0) >= 1:
+        return None
+    given = "null" if epochs is None else epochs
+    return f"trainer.max_epochs: {given} is not an integer of 1 or more; {SCHEDULES}"
+
+
+def only_epochs_end_a_run(cfg: dict) -> str | None:
+    """A run that stops earlier never sees the end of its schedules."""
+    steps, time = _at(cfg, "trainer.max_steps"), _at(cfg, "trainer.max_time")
+    limits = {"max_steps": steps if _is_integer(steps) and steps != -1 else None, "max_time": time}
+    for name, value in limits.items():
+        if value is not None:
+            return (
+                f"trainer.{name}: {value} would end the run early; {SCHEDULES}, so leave it out and use "
+                "trainer.max_epochs and data.steps_per_epoch"
+            )
+    return None
+
+
+def metric_is_measured(cfg: dict) -> str | None:
+    """A sweep would learn only after training that there is nothing to minimise. A resumed run has its own terms."""
+    metric, terms = _at(cfg, "optimized_metric"), _at(cfg, "loss.terms")
+    if not isinstance(metric, str) or not isinstance(terms, dict) or _at(cfg, "resume") is not None:
+        return None
+    names = [name for name in terms if _number(cfg, f"loss.terms.{name}.weight") != 0]
+    validated = [f"val/{name}" for name in [*names, "total", "ssim"]]
+    trained = [f"loss/{name}" for name in [*names, "total", "gradient_norm", *_of_discriminator(cfg)]]
+    if metric in validated or metric in trained:
+        return None
+    near = suggest(metric, [*validated, *(trained if metric.startswith("loss/") else ())])
+    return (
+        f"optimized_metric: {metric} is not measured in this run{near}; allowed: {', '.join(validated)}, "
+        "and the terms in training as loss/<term>"
+    )
+
+
+def _of_discriminator(cfg: dict) -> list[str]:
+    """What `vst.losses.Adversarial.discriminator_loss` returns."""
+    names = []
+    for term in _terms(cfg, "Adversarial"):
+        node = _at(cfg, f"loss.terms.{term}")
+        names += ["discriminator", "success_real", "success_fake"]
+        names += ["success_photo"] * bool(node.get("photos_as_fakes")) + ["success"] * _present(node.get("gate"))
+        penalties = node["penalties"] if isinstance(node.get("penalties"), dict) else {}
+        names += [f"penalty_{name}" for name, p in penalties.items() if isinstance(p, dict) and p.get("weight") != 0]
+    return names
+
+
 def manual_optimisation(cfg: dict) -> str | None:
     """Lightning refuses these late, or does the wrong thing, when a task steps its own optimizers."""
     if _at(cfg, "trainer.precision") in ("16-mixed", 16, "16"):
@@ -238,11 +336,20 @@ def manual_optimisation(cfg: dict) -> str | None:
 
 RULES: list[Callable[[dict], str | None]] = [
     needs_clips,
+    motion_is_known,
     features_are_there,
     game_is_complete,
     critic_is_bounded,
     terms_have_targets,
     memory_fits,
+    crop_fits,
+    margin_fits,
+    style_crop_is_interpolated,
+    margin_is_interpolated,
+    clip_length_is_interpolated,
+    epochs_are_counted,
+    only_epochs_end_a_run,
+    metric_is_measured,
     manual_optimisation,
 ]
 
@@ -256,6 +363,17 @@ def _at(cfg: Any, path: str) -> Any:
 def _number(cfg: dict, path: str) -> float | None:
     value = _at(cfg, path)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _differs(cfg: dict, copy: str, source: str) -> str | None:
+    given, expected = _at(cfg, copy), _at(cfg, source)
+    if not _is_integer(given) or not _is_integer(expected) or given == expected:
+        return None
+    return f"{copy}: {given} differs from {source}, which is {expected}; set only {source}"
 
 
 def _present(node: Any) -> bool:

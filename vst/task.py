@@ -18,6 +18,7 @@ from vst.checkpoint import stylizer_content
 from vst.losses import Adversarial, LossSet, Outputs
 from vst.networks import Stylizer
 
+PROGRESS = ("clips_seen", "batches_seen", "epochs_done")  # counters of the task that a checkpoint keeps
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
@@ -80,8 +81,10 @@ class StyleTransferTask(pl.LightningModule):
         self.margin = margin
         self.seed = seed
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+        self.run_config: dict[str, Any] | None = None  # written into checkpoints, for resuming
         self.clips_seen = 0
         self.batches_seen = 0
+        self.epochs_done = 0
 
     def configure_optimizers(self) -> list[Optimizer]:
         networks = {"generator": self.stylizer, "discriminator": self.discriminator}
@@ -190,13 +193,17 @@ class StyleTransferTask(pl.LightningModule):
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
+    def on_train_epoch_end(self) -> None:
+        self.epochs_done += 1
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["progress"] = {"clips_seen": self.clips_seen, "batches_seen": self.batches_seen}
+        checkpoint["progress"] = {name: getattr(self, name) for name in PROGRESS}
         checkpoint["stylizer"] = self.stylizer_content()
+        checkpoint["config"] = self.run_config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.clips_seen = checkpoint["progress"]["clips_seen"]
-        self.batches_seen = checkpoint["progress"]["batches_seen"]
+        for name in PROGRESS:
+            setattr(self, name, checkpoint["progress"][name])
 
     def stylizer_content(self) -> dict[str, Any]:
         """The averaged stylizer as `vst.checkpoint.load_stylizer` reads it."""

@@ -143,3 +143,15 @@ def test_every_term_says_how_many_frames_it_needs(name):
 
 def test_the_table_of_frames_names_only_terms_that_exist():
     assert LEAST_FRAMES.keys() <= TERMS.keys()
+
+
+def test_values_are_float32_under_autocast():
+    class Halved(LossTerm):
+        def forward(self, batch, outputs):
+            assert outputs.clip.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+            return outputs.clip.flatten() @ outputs.clip.flatten()
+
+    batch, outputs = make(torch.rand(1, 3, 8, 8, dtype=torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        total, values = LossSet({"a": Halved(1.0)})(batch, outputs, progress=1.0)
+    assert total.dtype == values["a"].dtype == torch.float32

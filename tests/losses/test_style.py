@@ -108,3 +108,13 @@ def test_gram_matrices_keep_float32_under_autocast():
         value = gram(features)
     expected = torch.einsum("bihw,bjhw->ij", features.double(), features.double()) / (2 * 32 * 32)
     torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("size", [32, 36, 40, 56])
+def test_sliced_wasserstein_of_one_small_picture_is_finite(size):
+    """The last level of the pyramid holds a single patch."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert SlicedWasserstein(1.0)(
+            *make(torch.rand(1, 3, size, size), style=torch.rand(1, 3, size, size))
+        ).isfinite()

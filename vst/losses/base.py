@@ -103,12 +103,18 @@ class LossSet(nn.Module):
     def forward(self, batch: ClipBatch, outputs: Outputs, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         values: dict[str, Tensor] = {}
         total = torch.zeros((), device=outputs.clip.device)
-        if self.features is not None:
-            outputs = replace(outputs, perceive=Perception(self.features, self.taps))
-        for name, term in self.terms.items():
-            weight = term.weight_at(progress)
-            if weight == 0 or outputs.clip.shape[1] < term.least_frames:
-                continue
-            values[name] = term(batch, outputs)
-            total = total + weight * values[name]
+        outputs = replace(
+            outputs,
+            clip=outputs.clip.float(),
+            still=outputs.still.float(),
+            photo=outputs.photo.float(),
+            perceive=Perception(self.features, self.taps) if self.features is not None else outputs.perceive,
+        )
+        with torch.autocast(outputs.clip.device.type, enabled=False):
+            for name, term in self.terms.items():
+                weight = term.weight_at(progress)
+                if weight == 0 or outputs.clip.shape[1] < term.least_frames:
+                    continue
+                values[name] = term(batch, outputs)
+                total = total + weight * values[name]
         return total, values

@@ -64,7 +64,7 @@ class SlicedWasserstein(LossTerm):
             bank = banks[torch.randint(len(banks), ()).item()]
             a, b = (self._responses(x, bank) for x in (picture, style))
             count = min(a.shape[1], b.shape[1])
-            scale = b.std(dim=1, keepdim=True).clamp_min(1e-3)
+            scale = b.std(dim=1, keepdim=True, correction=0).clamp_min(1e-3)  # one response has a deviation of 0
             a, b = (_draw(x, count).sort(dim=1).values for x in (a, b))
             distances.append(((a - b).abs() / scale).mean())
         return torch.stack(distances).mean()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), (B, C, h, w) to the same. The second convolution starts at a tenth of the usual scale."""
+    """x + conv(relu(conv(x))), (B, C, h, w) to the same. The second convolution starts at a tenth of its scale."""
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()

@@ -108,7 +108,7 @@ class VideoWriter:
         self._copy_from = None if copy_from is None else Path(copy_from)
         self._encoder = (codec, crf, preset)
         self._colour = info.colour if info.colour.matrix in _SWSCALE_MATRIX else _BT709
-        self._temporary = self.path.with_name(f".{secrets.token_hex(6)}.part")
+        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         self._turns = 0
         self._shift = 0
         self._first_pts: int | None = None
