@@ -4,6 +4,7 @@ A file is what `torch.save` makes of {"stylizer": {"format", "model", "weights",
 run holds the same entry beside the state of training, so both can be given wherever a checkpoint is asked for.
 """
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,24 @@ def stylizer_content(stylizer: Stylizer, model_config: dict[str, Any], style: st
 
 def save_stylizer(path: Path | str, content: dict[str, Any]) -> None:
     """Write a stylizer checkpoint, whole or not at all."""
-    path = Path(path)
+    save_whole(path, {"stylizer": content})
+
+
+def save_whole(path: Path | str, checkpoint: dict[str, Any]) -> None:
+    """`torch.save` under a temporary name, then renamed: a full disk leaves no torso, and what was there stays.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path, buffer = Path(path), io.BytesIO()
+    torch.save(checkpoint, buffer)  # into memory: writing to a file itself, torch hides why that failed
     part = path.with_name(f".{path.name}.part")
-    torch.save({"stylizer": content}, part)
-    os.replace(part, path)
+    try:
+        part.write_bytes(buffer.getbuffer())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Stylizer:

@@ -19,6 +19,7 @@ Without the command line: `cfg = compose_or_explain("train", ["seed=3"], TrainCo
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -322,7 +323,7 @@ def _as_job_function(task: Task, schema: type) -> Task:
         try:
             validate(cfg, schema)
             return task(cfg)
-        except (UserError, InstantiationException) as error:
+        except (UserError, InstantiationException, OSError) as error:
             message = _user_mistake(error)
             if message is None:
                 raise
@@ -344,6 +345,9 @@ def _user_mistake(error: Exception) -> str | None:
     configuration says as well; the message then begins with the key of the node.
     """
     cause = error.__cause__ if isinstance(error, InstantiationException) else error
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({cause.filename})" if cause.filename else ""
+        return f"the disk is full{where}; free some space, then start again or resume= from the last checkpoint"
     if isinstance(cause, UserError):
         return str(cause)
     if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
