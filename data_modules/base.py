@@ -7,7 +7,7 @@ goes on with the very items that the uninterrupted run would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import cv2
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data_modules.sensor import Sensor
 from vst.batch import Clip, ClipBatch
 from vst.errors import UserError
 
@@ -27,8 +28,8 @@ VALIDATION_SEED = 20_250_101
 class ClipSource(Protocol):
     """Where clips come from."""
 
-    def sample(self, rng: np.random.Generator) -> Clip:
-        """Draw one clip; all randomness comes from `rng`."""
+    def sample(self, rng: np.random.Generator, length: int | None = None) -> Clip:
+        """Draw one clip, all randomness from `rng`; of `length` frames where fewer than the source's own will do."""
         ...
 
     def describe(self) -> str:
@@ -37,9 +38,10 @@ class ClipSource(Protocol):
 
 
 class StyleSource(Protocol):
-    """Where pictures of the style come from."""
+    """Where pictures of the style come from; `count` says how many there are."""
 
     name: str
+    count: int
 
     def sample(self, rng: np.random.Generator) -> Tensor:
         """Draw one crop (3, S, S), RGB in [0, 1]; all randomness comes from `rng`."""
@@ -54,10 +56,33 @@ class StyleSource(Protocol):
         ...
 
 
+class Planned(Protocol):
+    """A task that knows how many frames its batches train on, such as `vst.task.StyleTransferTask`."""
+
+    batches_seen: int
+
+    def frames_of_batch(self, number: int, total: int) -> int:
+        """Frames of the clips of batch `number`, from 0, of the `total` of the run."""
+        ...
+
+
+class FramePlan:
+    """Frames of the samples to come, in a run of `total` batches. Frames that no batch trains on need not be made."""
+
+    def __init__(self, task: Planned, total: int, batch_size: int) -> None:
+        self.task, self.total, self.batch_size = task, total, batch_size
+
+    def from_here(self) -> Callable[[int], int]:
+        """A function: number of a sample, counted from now on -> its frames, whatever the task has seen by then."""
+        first = self.task.batches_seen
+        return lambda sample: self.task.frames_of_batch(first + sample // self.batch_size, self.total)
+
+
 class ClipDataset(Dataset[tuple[Clip, Tensor]]):
     """Clips paired with crops of the style; item `index` is a pure function of (`seed`, `index`).
 
-    `length` is the nominal size of one epoch. Indices beyond it are valid: `EpochSampler` uses them.
+    An item may be asked for as (`index`, frames of its clip) too. `length` is the nominal size of one epoch. Indices
+    beyond it are valid: `EpochSampler` uses them.
     """
 
     def __init__(self, source: ClipSource, style: StyleSource, seed: int, length: int) -> None:
@@ -69,28 +94,33 @@ class ClipDataset(Dataset[tuple[Clip, Tensor]]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> tuple[Clip, Tensor]:
+    def __getitem__(self, item: int | tuple[int, int]) -> tuple[Clip, Tensor]:
+        index, *frames = item if isinstance(item, tuple) else (item,)
         rng = np.random.default_rng([self.seed, index])
-        return self.source.sample(rng), self.style.sample(rng)
+        return self.source.sample(rng, *frames), self.style.sample(rng)
 
 
-class EpochSampler(Sampler[int]):
-    """Yields `epoch * num_samples + i` for i in 0 .. num_samples - 1.
+class EpochSampler(Sampler[int | tuple[int, int]]):
+    """Yields `epoch * num_samples + i` for i in 0 .. num_samples - 1; with a plan each as (index, frames).
 
     Lightning calls `set_epoch` with the current epoch before each training epoch. Worker processes are asked for
     their first items before the first of these calls, so a resumed run gives its epoch here.
     """
 
-    def __init__(self, num_samples: int, epoch: int = 0) -> None:
+    def __init__(self, num_samples: int, epoch: int = 0, plan: FramePlan | None = None) -> None:
         self.num_samples = num_samples
         self.epoch = epoch
+        self.plan = plan
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[int]:
-        start = self.epoch * self.num_samples
-        return iter(range(start, start + self.num_samples))
+    def __iter__(self) -> Iterator[int | tuple[int, int]]:
+        indices = range(self.epoch * self.num_samples, (self.epoch + 1) * self.num_samples)
+        if self.plan is None:
+            return iter(indices)
+        frames = self.plan.from_here()
+        return ((index, frames(i)) for i, index in enumerate(indices))
 
     def __len__(self) -> int:
         return self.num_samples
@@ -128,9 +158,11 @@ class ClipDataModule(pl.LightningDataModule):
         num_workers: worker processes of the training loader; 0 loads in the main process.
         seed: seed of the training items.
         val_clips: number of validation clips, the same in each run.
+        noise, gain, gamma: what the camera does to training clips, see `data_modules.sensor.Sensor`. Validation has its
+            own, the same in each run.
 
     Raises:
-        UserError: a number is too small.
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -145,6 +177,9 @@ class ClipDataModule(pl.LightningDataModule):
         num_workers: int,
         seed: int,
         val_clips: int = 4,
+        noise: Sequence[float] = (0.0, 0.0),
+        gain: float = 0.0,
+        gamma: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -168,6 +203,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.val_clips = val_clips
+        self.sensor = Sensor(noise, gain, gamma)
         self._sources: tuple[ClipSource, ClipSource] | None = None
 
     @property
@@ -212,8 +248,17 @@ class ClipDataModule(pl.LightningDataModule):
         dataset = ClipDataset(self._sources[0], self.style, self.seed, samples)
         # Of the task and not of the trainer, whose own count is not restored yet when the workers start.
         task = self.trainer.lightning_module if self.trainer is not None else None
-        epoch = getattr(task, "epochs_done", 0)
-        return self._loader(dataset, self.batch_size, self.num_workers, EpochSampler(samples, epoch))
+        plan = None
+        if hasattr(task, "frames_of_batch"):
+            plan = FramePlan(task, self._batches_per_epoch() * self.trainer.max_epochs, self.batch_size)
+        sampler = EpochSampler(samples, getattr(task, "epochs_done", 0), plan)
+        return self._loader(dataset, self.batch_size, self.num_workers, sampler)
+
+    def _batches_per_epoch(self) -> int:
+        """As Lightning will count them: it does so only after the workers have been asked for their first items."""
+        limit = self.trainer.limit_train_batches
+        steps = self.steps_per_epoch
+        return min(limit, steps) if isinstance(limit, int) else int(limit * steps)
 
     def val_dataloader(self) -> DataLoader[ClipBatch]:
         dataset = ClipDataset(self._sources[1], self.style, VALIDATION_SEED, self.val_clips)

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from data_modules.base import ClipDataModule, StyleSource
+from data_modules.base import StyleSource
 from data_modules.motion import Photo
-from data_modules.synthetic import PhotoClips
+from data_modules.synthetic import SyntheticDataModule
 from vst.errors import UserError
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MIN_SIDE = 32
+TRAIN_FOLDER = re.compile(r"train(ing)?[-_ ]?\d*", re.IGNORECASE)
+VAL_FOLDER = re.compile(r"val(id(ation)?)?[-_ ]?\d*", re.IGNORECASE)
 # One photograph in so many is held out.
 HELD_OUT = 20
 CACHED_PHOTOS = 64
@@ -38,12 +42,18 @@ class FolderPhotos:
         root: the folder.
         names: paths of the photographs relative to it.
         short_side: larger photographs are reduced to this length of the shorter side, pixels.
+        place: where they are, in words; by default `root`.
+        key: the option that named `root`.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], short_side: int) -> None:
+    def __init__(
+        self, root: Path, names: Sequence[str], short_side: int, place: str | None = None, key: str = "data.root"
+    ) -> None:
         self.root = root
         self.names = list(names)
         self.short_side = short_side
+        self.place = place or str(root)
+        self.key = key
         self._cache: OrderedDict[int, Photo] = OrderedDict()
         self._damaged: set[int] = set()
 
@@ -60,7 +70,7 @@ class FolderPhotos:
             photo = self._get(position)
             if photo is not None:
                 return photo, self.names[position]
-        raise UserError(f"data.root={self.root}: not one of its {len(self)} photographs can be decoded")
+        raise UserError(f"{self.key}={self.root}: not one of its {len(self)} photographs can be decoded")
 
     def _get(self, index: int) -> Photo | None:
         if index in self._damaged:
@@ -81,86 +91,71 @@ class FolderPhotos:
         return photo
 
 
-class ImagesDataModule(ClipDataModule):
-    """Clips of the photographs below `root`; one in twenty, chosen by its path, is held out for validation.
+class ImagesDataModule(SyntheticDataModule):
+    """Clips of the photographs below a folder, some of which are held out for validation: see `folder_photos`.
 
     Args:
+        style: pictures of the style.
         root: folder that is searched to any depth for .jpg, .jpeg, .png and .webp files, except hidden ones.
 
-    Other arguments and errors: see `ClipDataModule`. UserError also if `root` is no folder or holds no
-    readable photograph of at least 32 pixels a side.
+    Other arguments: see `SyntheticDataModule`. UserError also if `root` is no folder or holds no readable
+    photograph of at least 32 pixels a side.
     """
 
-    def __init__(
-        self,
-        style: StyleSource,
-        *,
-        root: str,
-        clip_length: int,
-        crop: int,
-        margin: int,
-        batch_size: int,
-        steps_per_epoch: int,
-        num_workers: int,
-        seed: int,
-        val_clips: int = 4,
-    ) -> None:
-        super().__init__(
-            style,
-            clip_length=clip_length,
-            crop=crop,
-            margin=margin,
-            batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch,
-            num_workers=num_workers,
-            seed=seed,
-            val_clips=val_clips,
-        )
-        self.root = Path(root).expanduser()
-        self._split: tuple[list[str], list[str]] | None = None
+    def __init__(self, style: StyleSource, *, root: str | Path, **kwargs: Any) -> None:
+        super().__init__(style, **kwargs)
+        self.root = root
 
-    def train_source(self) -> PhotoClips:
-        return self._clips(self._names()[0], "photograph", self.clip_length, self.size)
+    def find_photos(self) -> tuple[FolderPhotos, FolderPhotos]:
+        return folder_photos(self.root, self.size)
 
-    def val_source(self) -> PhotoClips:
-        return self._clips(self._names()[1], "held-out photograph", self.clip_length, self.size)
-
-    def preview_source(self, index: int, length: int, size: int) -> PhotoClips:
-        names = self._names()[1]
-        return self._clips([names[index % len(names)]], "photograph", length, size, camera_only=True)
-
-    def _names(self) -> tuple[list[str], list[str]]:
-        if self._split is None:
-            self._split = split_names(readable_photos(self.root))
-            if self._split[0] == self._split[1]:
-                log.warning("data.root=%s holds a single photograph: validation sees it too", self.root)
-        return self._split
-
-    def _clips(self, names: list[str], kind: str, length: int, size: int, camera_only: bool = False) -> PhotoClips:
-        photos = FolderPhotos(self.root, names, KEPT_SIZES * size)
-        return PhotoClips(photos, length, size, kind, str(self.root), camera_only)
+    def preview_photo(self, index: int, size: int) -> FolderPhotos:
+        held_out = self.photos()[1]
+        return FolderPhotos(held_out.root, [held_out.names[index % len(held_out)]], KEPT_SIZES * size)
 
 
-def readable_photos(root: Path) -> list[str]:
+def folder_photos(root: str | Path, size: int, key: str = "data.root") -> tuple[FolderPhotos, FolderPhotos]:
+    """The photographs below `root` to train on and to validate on, for frames of `size` pixels.
+
+    Where they lie in folders named train... and val..., as in COCO, these say which is which, and what lies outside
+    of them is left alone. Otherwise one in twenty is held out, chosen by a hash of its path. UserErrors name the
+    option `key`.
+    """
+    root = Path(root).expanduser()
+    names = readable_photos(root, key)
+    train, val = (_in_folders(names, pattern) for pattern in (TRAIN_FOLDER, VAL_FOLDER))
+    if train and val:
+        places = [f"{root} ({_folders(part, pattern)})" for part, pattern in ((train, TRAIN_FOLDER), (val, VAL_FOLDER))]
+    else:
+        (train, val), places = split_names(names), [str(root)] * 2
+        if train == val:
+            log.warning("%s=%s holds a single photograph: validation sees it too", key, root)
+    parts = zip((train, val), places, strict=True)
+    training, held_out = (FolderPhotos(root, part, KEPT_SIZES * size, place, key) for part, place in parts)
+    return training, held_out
+
+
+def readable_photos(root: Path, key: str = "data.root") -> list[str]:
     """Sorted relative paths (with /) of the photographs below `root` whose headers can be read.
 
-    The others are named in one warning. Raises UserError if `root` is no folder or nothing is left.
+    The others are named in one warning. Raises UserError if `root`, of the option `key`, is no folder or nothing is
+    left.
     """
     if not root.exists():
-        raise UserError(f"data.root={root}: no such folder; give a folder of photographs")
+        raise UserError(f"{key}={root}: no such folder; give a folder of photographs")
     if not root.is_dir():
-        raise UserError(f"data.root={root} is a file; give the folder of the photographs")
+        raise UserError(f"{key}={root} is a file; give the folder of the photographs")
     names = _find(root)
     if not names:
-        raise UserError(f"data.root={root} holds no photographs ({', '.join(SUFFIXES)}); give another folder")
+        raise UserError(f"{key}={root} holds no photographs ({', '.join(SUFFIXES)}); give another folder")
     faults = {name: fault for name in names if (fault := _fault(root / name))}
     if faults:
         shown = [f"{name} ({fault})" for name, fault in list(faults.items())[:NAMED_IN_WARNING]]
         rest = f" and {len(faults) - NAMED_IN_WARNING} more" if len(faults) > NAMED_IN_WARNING else ""
         summary = f"{len(faults)} of {len(names)} photographs: {', '.join(shown)}{rest}"
         if len(faults) == len(names):
-            raise UserError(f"data.root={root}: none is usable, {summary}; give another folder")
-        log.warning("data.root=%s: left out %s", root, summary)
+            raise UserError(f"{key}={root}: none is usable, {summary}; give another folder")
+        log.warning("%s=%s: left out %s", key, root, summary)
     return [name for name in names if name not in faults]
 
 
@@ -176,17 +171,17 @@ def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return sorted(ranked[cut:]) or sorted(names), sorted(ranked[:cut])
 
 
-def read_photo(path: Path, short_side: int) -> Photo:
-    """Decode a picture upright as RGB (H, W, 3) uint8, its shorter side reduced to `short_side` if larger.
+def read_photo(path: Path, short_side: int | None = None) -> Photo:
+    """Decode a picture upright as RGB (H, W, 3) uint8, its shorter side reduced to `short_side` if given and larger.
 
     Transparency is laid on white, 16-bit grey scaled to 8 bits. Raises one of `UNREADABLE` if it is damaged.
     """
     with Image.open(path) as image:
-        reduction = short_side / min(image.size)
+        reduction = 1 if short_side is None else short_side / min(image.size)
         # A JPEG can be decoded at a half, a quarter or an eighth of its size, never below the size asked for.
         image.draft(image.mode, tuple(int(np.ceil(side * reduction)) for side in image.size))
         pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
-    reduction = short_side / min(pixels.shape[:2])
+    reduction = 1 if short_side is None else short_side / min(pixels.shape[:2])
     if reduction >= 1:
         return pixels
     height, width = (round(side * reduction) for side in pixels.shape[:2])
@@ -201,6 +196,19 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
+
+
+def _in_folders(names: Sequence[str], pattern: re.Pattern[str]) -> list[str]:
+    """Those of `names` that lie below a folder whose whole name fits `pattern`."""
+    return [name for name in names if _folder(name, pattern)]
+
+
+def _folders(names: Sequence[str], pattern: re.Pattern[str]) -> str:
+    return ", ".join(sorted({_folder(name, pattern) for name in names}))
+
+
+def _folder(name: str, pattern: re.Pattern[str]) -> str | None:
+    return next((part for part in name.split("/")[:-1] if pattern.fullmatch(part)), None)
 
 
 def _find(root: Path) -> list[str]:

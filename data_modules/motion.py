@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import torch
 
+from data_modules.sensor import CAMERA, Sensor
 from vst.batch import Clip
 
 Photo = np.ndarray  # (H, W, 3) uint8 RGB
@@ -36,8 +37,6 @@ OBJECT_COUNTS = (0.3, 0.45, 0.25)
 CLIP_COVERAGE = (0.35, 1.0)
 OBJECT_COVERAGE = (0.2, 0.7)
 MAX_ENLARGEMENT = 1.25
-MAX_NOISE = 2 / 255
-MAX_EXPOSURE = 0.02
 HUE_TURN = 0.5
 NO_LAYER = 255
 
@@ -133,8 +132,10 @@ def synthesise_clip(
     draw_object: Callable[[np.random.Generator], Photo] | None = None,
     source: str = "synthetic",
     camera_only: bool = False,
+    speed: float = MAX_SPEED,
+    sensor: Sensor = CAMERA,
 ) -> Clip:
-    """Set a photograph in motion, with sensor noise and a slightly unsteady exposure.
+    """Set a photograph in motion.
 
     Args:
         photo: (H, W, 3) uint8 RGB, the background.
@@ -144,13 +145,15 @@ def synthesise_clip(
         draw_object: gives the photograph that an object is cut from; by default `photo` itself.
         source: name of the origin, kept in the clip.
         camera_only: no objects, true colours, and as much of the photograph as the camera's path allows.
+        speed: largest speed of camera and objects, pixels per frame; turns, zoom and elasticity in proportion.
+        sensor: what the camera does to the frames.
 
     Returns:
         A clip with exact flow and validity, as `vst.batch` defines them.
     """
-    scene = draw_scene(photo, rng, length, size, None if camera_only else draw_object or (lambda _: photo))
-    images, flow, valid = render(scene)
-    frames = expose(images, rng)
+    draw_object = None if camera_only else draw_object or (lambda _: photo)
+    images, flow, valid = render(draw_scene(photo, rng, length, size, draw_object, speed))
+    frames = sensor(images.transpose(0, 3, 1, 2), rng)
     return Clip(torch.from_numpy(frames), source, torch.from_numpy(flow), torch.from_numpy(valid))
 
 
@@ -160,12 +163,13 @@ def draw_scene(
     length: int,
     size: int,
     draw_object: Callable[[np.random.Generator], Photo] | None,
+    speed: float = MAX_SPEED,
 ) -> Scene:
     """Draw the motion of camera and objects, and the piece of the photograph that the camera passes over.
 
     Without `draw_object` there are no objects, the piece is as large as it can be, and colours stay.
     """
-    steps = camera_path(rng, length, size)
+    steps = camera_path(rng, length, size, speed)
     looks_at = [_back_to_start(steps[:frame], _grid(size)) for frame in range(length)]
     low = np.min([[x.min(), y.min()] for x, y in looks_at], axis=0)
     high = np.max([[x.max(), y.max()] for x, y in looks_at], axis=0)
@@ -173,7 +177,7 @@ def draw_scene(
         return Scene(size, steps, looks_at, cut_texture(photo, rng, low, high, (1.0, 1.0), recolour=False), [])
     background = cut_texture(photo, rng, low, high, CLIP_COVERAGE)
     count = rng.choice(len(OBJECT_COUNTS), p=OBJECT_COUNTS)
-    cutouts = [draw_cutout(draw_object(rng), rng, steps, size) for _ in range(count)]
+    cutouts = [draw_cutout(draw_object(rng), rng, steps, size, speed) for _ in range(count)]
     return Scene(size, steps, looks_at, background, cutouts)
 
 
@@ -190,33 +194,22 @@ def render(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.stack([frame.image for frame in frames]), flow, valid
 
 
-def expose(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn (T, H, W, 3) into (T, 3, H, W) as a camera would: wavering exposure, noise new in each frame."""
-    times = np.arange(len(images))
-    wobble = np.sin(rng.uniform(0, 2 * np.pi) + rng.uniform(0.1, 0.8) * times)
-    gains = (1 + rng.uniform(0, MAX_EXPOSURE) * wobble).astype(np.float32)
-    frames = rng.standard_normal((len(images), 3, *images.shape[1:3]), dtype=np.float32)
-    frames *= np.float32(rng.uniform(0, MAX_NOISE))
-    frames += images.transpose(0, 3, 1, 2) * gains[:, None, None, None]
-    return np.clip(frames, 0, 1, out=frames)
-
-
-def camera_path(rng: np.random.Generator, length: int, size: int) -> list[Step]:
+def camera_path(rng: np.random.Generator, length: int, size: int, speed: float = MAX_SPEED) -> list[Step]:
     """Draw T-1 steps: a still camera, or a steady movement with a little shake, turn, zoom and elasticity."""
-    pairs = length - 1
+    pairs, vigour = length - 1, speed / MAX_SPEED
     if rng.random() < STATIC_CAMERA:
         return [Step(np.eye(3), np.zeros((0, 5)))] * pairs
     times = np.arange(pairs)
     # The exponent makes slow movement the common case: the median is a fifth of the largest speed.
-    pace = MAX_SPEED * rng.random() ** 2.5 * np.linspace(1, rng.uniform(0.6, 1.4), pairs)
+    pace = speed * rng.random() ** 2.5 * np.linspace(1, rng.uniform(0.6, 1.4), pairs)
     heading = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.15) * times
-    shake = rng.normal(0, rng.uniform(0, 0.3), (2, pairs))
+    shake = vigour * rng.normal(0, rng.uniform(0, 0.3), (2, pairs))
     velocity = pace * np.stack([np.cos(heading), np.sin(heading)]) + shake
-    velocity *= np.minimum(1, MAX_SPEED / np.maximum(np.hypot(*velocity), 1e-6))
-    turn = np.clip(rng.normal(0, np.deg2rad(0.25)), -np.deg2rad(1), np.deg2rad(1))
-    zoom = np.exp(np.clip(rng.normal(0, 0.003), -0.015, 0.015))
+    velocity *= np.minimum(1, speed / np.maximum(np.hypot(*velocity), 1e-6))
+    turn = vigour * np.clip(rng.normal(0, np.deg2rad(0.25)), -np.deg2rad(1), np.deg2rad(1))
+    zoom = np.exp(vigour * np.clip(rng.normal(0, 0.003), -0.015, 0.015))
     centre = np.full(2, (size - 1) / 2)
-    waves = _elastic(rng, size, pairs) if rng.random() < ELASTIC_CAMERA else np.zeros((pairs, 0, 5))
+    waves = _elastic(rng, size, pairs, vigour) if rng.random() < ELASTIC_CAMERA else np.zeros((pairs, 0, 5))
     return [Step(_similarity(centre, turn, zoom, velocity[:, t]), waves[t]) for t in range(pairs)]
 
 
@@ -257,15 +250,18 @@ def cut_texture(
     return Texture(cv2.transform(pixels.astype(np.float32), colours), float(scale), origin - scale * low)
 
 
-def draw_cutout(photo: Photo, rng: np.random.Generator, steps: list[Step], size: int) -> Cutout:
+def draw_cutout(
+    photo: Photo, rng: np.random.Generator, steps: list[Step], size: int, speed: float = MAX_SPEED
+) -> Cutout:
     """Draw an object with a wavy outline and a movement of its own, carried along by the camera or not."""
+    vigour = speed / MAX_SPEED
     radius, softness = size * rng.uniform(0.1, 0.28), rng.uniform(1, 2)
     amplitudes = 0.4 * rng.uniform(-1, 1, 4) / np.arange(2, 6)
     reach = np.full(2, radius * (1 + np.abs(amplitudes).sum()) + softness)
     heading = rng.uniform(0, 2 * np.pi)
-    velocity = MAX_SPEED * rng.random() ** 2 * np.array([np.cos(heading), np.sin(heading)])
-    turn = np.clip(rng.normal(0, np.deg2rad(1)), -np.deg2rad(3), np.deg2rad(3))
-    growth = np.exp(np.clip(rng.normal(0, 0.005), -0.015, 0.015))
+    velocity = speed * rng.random() ** 2 * np.array([np.cos(heading), np.sin(heading)])
+    turn = vigour * np.clip(rng.normal(0, np.deg2rad(1)), -np.deg2rad(3), np.deg2rad(3))
+    growth = np.exp(vigour * np.clip(rng.normal(0, 0.005), -0.015, 0.015))
     carried = rng.random() < 0.5
     middle = rng.uniform(0.1, 0.9, 2) * size
     pose = _similarity(np.zeros(2), rng.uniform(-0.4, 0.4), 1, middle - velocity * len(steps) / 2)
@@ -315,12 +311,13 @@ def _same_layer(target: Points, here: Layers, there: Layers) -> np.ndarray:
     return valid
 
 
-def _elastic(rng: np.random.Generator, size: int, pairs: int) -> np.ndarray:
-    """Waves (T-1, 2, 5) for `Step`, long and flat so that the map never folds: its gradient is below 0.15."""
+def _elastic(rng: np.random.Generator, size: int, pairs: int, vigour: float) -> np.ndarray:
+    """Waves (T-1, 2, 5) for `Step`, long and flat so that the map never folds: its gradient is below 0.15 * vigour."""
     angle = rng.uniform(0, 2 * np.pi, (2, 2))
     number = 2 * np.pi / (size * rng.uniform(0.6, 1.6, 2))
     amplitude = (
-        size
+        vigour
+        * size
         * rng.uniform(0, 0.006)
         * np.cos(rng.uniform(0, 2 * np.pi, 2) + rng.uniform(0, 0.6, 2) * np.arange(pairs)[:, None])
     )

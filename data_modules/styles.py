@@ -28,7 +28,7 @@ from vst.errors import UserError, suggest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 ZOOM = (0.8, 1.25)
-FEW_PICTURES = 10
+GREY = 3.0  # mean difference between the largest and the smallest channel, of 255: that of a grey JPEG is below
 DEFAULT_ARTIST = "swirl"
 WIKIART_VARIABLE = "VST_WIKIART"
 WIKIART_FOLDER = Path("data/wikiart")
@@ -83,6 +83,12 @@ class Pictures:
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._bad: dict[int, str] = {}
         self._enlarged: set[int] = set()
+        self._colourful: dict[int, bool] = {}
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are, without those known to be unreadable."""
+        return len(self._items) - len(self._bad)
 
     def sample(self, rng: np.random.Generator) -> Tensor:
         """Draw one crop (3, crop, crop), float32 RGB in [0, 1]: random picture, place, zoom and mirroring."""
@@ -104,8 +110,8 @@ class Pictures:
     def describe(self) -> str:
         """One line for the log: origin, scale, and what is unusual about the pictures known so far."""
         notes = [self._origin, f"crops of {self.crop} px at short side {max(self.short_side, self.crop)} px"]
-        if 1 < len(self._items) - len(self._bad) < FEW_PICTURES:
-            notes.append(f"note: fewer than {FEW_PICTURES} pictures, a discriminator may learn them by heart")
+        if len(self._colourful) == self.count and not any(self._colourful.values()):
+            notes.append("note: no picture has colour, so results will have little")
         if self._enlarged:
             small = _names(self._items[k] for k in sorted(self._enlarged))
             notes.append(f"scaled up so that the crop fits: {small}")
@@ -142,6 +148,7 @@ class Pictures:
         except Unreadable as error:
             self._bad[index] = str(error)
             return None
+        self._colourful[index] = float(np.ptp(picture, axis=2).mean()) >= GREY
         short = min(picture.shape[:2])
         if short < self.crop:
             self._enlarged.add(index)
@@ -180,7 +187,7 @@ class ImageStyle(Pictures):
             load(path)
         except Unreadable as error:
             raise UserError(f"style.image={image} is not a readable picture ({error}): give a JPEG or PNG") from None
-        super().__init__([path], load, _slug(path.stem), f"the picture {path}", crop, short_side, cache=1)
+        super().__init__([path], load, slug(path.stem), f"the picture {path}", crop, short_side, cache=1)
         self.load_files()
 
 
@@ -202,7 +209,7 @@ class FolderStyle(Pictures):
         files = _pictures_below(folder)
         load = partial(_read, least=max(crop, short_side))
         origin = f"{len(files)} pictures below {folder}"
-        super().__init__(files, load, _slug(folder.resolve().name), origin, crop, short_side, cache)
+        super().__init__(files, load, slug(folder.resolve().name), origin, crop, short_side, cache)
         self.load_files()
 
 
@@ -247,8 +254,7 @@ class WikiArtStyle(Pictures):
     works too.
 
     Args:
-        root: the WikiArt folder. None: `$VST_WIKIART`, else `data/wikiart` below the working directory, else
-        the
+        root: the WikiArt folder. None: `$VST_WIKIART`, else `data/wikiart` below the working directory, else the
             embedded collection; `origin()` and `describe()` say which it is.
         artist: whose pictures; None: all pictures of the folder. With no `root`, one of the embedded artists
             chooses that collection.
@@ -272,7 +278,7 @@ class WikiArtStyle(Pictures):
         if folder is not None:
             files, name, origin = pictures_of(folder, _pictures_below(folder), artist)
             load = partial(_read, least=max(crop, short_side))
-            super().__init__(files, load, _slug(name), origin, crop, short_side, cache)
+            super().__init__(files, load, slug(name), origin, crop, short_side, cache)
             self.load_files()
             return
         missing = f"no WikiArt folder found (style.root=..., ${WIKIART_VARIABLE} or {WIKIART_FOLDER})"
@@ -299,13 +305,19 @@ def _wikiart_folder(root: str | Path | None) -> Path | None:
     return WIKIART_FOLDER if WIKIART_FOLDER.is_dir() else None
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", key(name)).strip("-") or "style"
 
 
 def _names(items: Iterable[Any]) -> str:
-    names = [item.name if isinstance(item, Path) else f"work {item}" for item in items]
+    names = [_label(item) for item in items]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _label(item: Any) -> str:
+    if isinstance(item, Path):
+        return item.name
+    return f"work {item}" if isinstance(item, int) else str(item)
 
 
 def _folder(root: str | Path, key: str) -> Path:
@@ -319,7 +331,8 @@ def _folder(root: str | Path, key: str) -> Path:
 
 def _pictures_below(folder: Path) -> list[Path]:
     files = []
-    for place, _, names in os.walk(folder):
+    for place, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         files += [Path(place, n) for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
     if not files:
         raise UserError(f"no picture below {folder}: files ending in {' '.join(SUFFIXES)} are looked for")

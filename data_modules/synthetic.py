@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from data_modules.base import ClipDataModule
-from data_modules.motion import Photo, synthesise_clip
+from data_modules.base import ClipDataModule, StyleSource
+from data_modules.motion import MAX_SPEED, Photo, synthesise_clip
+from data_modules.sensor import CAMERA, Sensor
 from vst.batch import Clip
 from vst.errors import UserError
 
@@ -21,10 +22,13 @@ VAL_PHOTOS = ("chelsea.png",)
 PREVIEW_PHOTOS = (*VAL_PHOTOS, "coffee.png", "astronaut.png", "rocket.jpg")
 # How often a moving object is cut from another photograph than the background.
 FOREIGN_OBJECT = 0.5
+HIGHEST_SPEED = 32
 
 
 class Photos(Protocol):
-    """A numbered collection of photographs."""
+    """A numbered collection of photographs; `place` says where they are."""
+
+    place: str
 
     def __len__(self) -> int: ...
 
@@ -36,33 +40,39 @@ class Photos(Protocol):
 class PhotoClips:
     """A `ClipSource`: clips of `length` frames of `size` x `size` pixels, made by moving `photos`.
 
-    `kind` and `place` complete the sentence of `describe`, for example `photograph` and `scikit-image`.
-    `camera_only`: a moving camera over the whole photograph, and no objects; for people to look at.
+    `kind` is what `describe` calls them. `camera_only`: a moving camera over the whole photograph, and no objects;
+    for people to look at. `speed` and `sensor`: see `data_modules.motion.synthesise_clip`.
     """
 
     def __init__(
-        self, photos: Photos, length: int, size: int, kind: str, place: str, camera_only: bool = False
+        self,
+        photos: Photos,
+        length: int,
+        size: int,
+        kind: str = "photograph",
+        camera_only: bool = False,
+        speed: float = MAX_SPEED,
+        sensor: Sensor = CAMERA,
     ) -> None:
         self.photos = photos
         self.length = length
         self.size = size
         self.kind = kind
-        self.place = place
-        self.camera_only = camera_only
+        self.options = {"camera_only": camera_only, "speed": speed, "sensor": sensor}
 
-    def sample(self, rng: np.random.Generator) -> Clip:
+    def sample(self, rng: np.random.Generator, length: int | None = None) -> Clip:
         photo, name = self._draw(rng)
 
         def draw_object(rng: np.random.Generator) -> Photo:
             return self._draw(rng)[0] if rng.random() < FOREIGN_OBJECT else photo
 
         return synthesise_clip(
-            photo, rng, self.length, self.size, draw_object=draw_object, source=name, camera_only=self.camera_only
+            photo, rng, length or self.length, self.size, draw_object=draw_object, source=name, **self.options
         )
 
     def describe(self) -> str:
         count = len(self.photos)
-        return f"{count} {self.kind}{'' if count == 1 else 's'} of {self.place} in synthetic motion"
+        return f"{count:,} {self.kind}{'' if count == 1 else 's'} of {self.photos.place} in synthetic motion"
 
     def _draw(self, rng: np.random.Generator) -> tuple[Photo, str]:
         return self.photos.load(int(rng.integers(len(self.photos))))
@@ -70,6 +80,8 @@ class PhotoClips:
 
 class BundledPhotos:
     """Photographs of scikit-image's wheel, by file name, held in memory (about 1 MB each)."""
+
+    place = "scikit-image"
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._photos = [(_read_bundled(name), f"scikit-image/{name}") for name in names]
@@ -81,26 +93,57 @@ class BundledPhotos:
         return self._photos[index]
 
 
+def bundled_photos() -> tuple[BundledPhotos, BundledPhotos]:
+    """The bundled photographs to train on, and those that are held out."""
+    return BundledPhotos(TRAIN_PHOTOS), BundledPhotos(VAL_PHOTOS)
+
+
 class SyntheticDataModule(ClipDataModule):
     """Clips of the bundled photographs; validation moves a photograph that training never sees.
 
-    Arguments and errors: see `ClipDataModule`. UserError also if scikit-image comes without its photographs.
+    Args:
+        style: pictures of the style.
+        speed: largest speed of camera and objects in training clips, pixels per frame; turns, zoom and elasticity go
+            in proportion, and 0 keeps everything still. Validation and previews keep to the default.
+
+    Other arguments and errors: see `ClipDataModule`. UserError also if scikit-image comes without its photographs.
     """
 
+    def __init__(self, style: StyleSource, *, speed: float = MAX_SPEED, **kwargs: Any) -> None:
+        super().__init__(style, **kwargs)
+        self.speed = check_speed(speed)
+        self._collections: tuple[Photos, Photos] | None = None
+
     def train_source(self) -> PhotoClips:
-        return self._clips(TRAIN_PHOTOS, "photograph", self.clip_length, self.size)
+        photos = self.photos()[0]
+        return PhotoClips(photos, self.clip_length, self.size, speed=self.speed, sensor=self.sensor)
 
     def val_source(self) -> PhotoClips:
-        return self._clips(VAL_PHOTOS, "held-out photograph", self.clip_length, self.size)
+        return PhotoClips(self.photos()[1], self.clip_length, self.size, "held-out photograph")
 
     def preview_source(self, index: int, length: int, size: int) -> PhotoClips:
-        name = PREVIEW_PHOTOS[index % len(PREVIEW_PHOTOS)]
-        return self._clips((name,), "photograph", length, size, camera_only=True)
+        return PhotoClips(self.preview_photo(index, size), length, size, camera_only=True)
 
-    def _clips(
-        self, names: tuple[str, ...], kind: str, length: int, size: int, camera_only: bool = False
-    ) -> PhotoClips:
-        return PhotoClips(BundledPhotos(names), length, size, kind, "scikit-image", camera_only)
+    def photos(self) -> tuple[Photos, Photos]:
+        """The photographs to train on and those that are held out, looked for once."""
+        if self._collections is None:
+            self._collections = self.find_photos()
+        return self._collections
+
+    def find_photos(self) -> tuple[Photos, Photos]:
+        """The photographs to train on and those that are held out."""
+        return bundled_photos()
+
+    def preview_photo(self, index: int, size: int) -> Photos:
+        """The one photograph of preview clip `index`, for frames of `size` pixels."""
+        return BundledPhotos((PREVIEW_PHOTOS[index % len(PREVIEW_PHOTOS)],))
+
+
+def check_speed(speed: float) -> float:
+    """Return `speed`; UserError where motion would fold the picture or run backwards."""
+    if not 0 <= speed <= HIGHEST_SPEED:
+        raise UserError(f"data.speed is {speed}, it has to lie between 0 and {HIGHEST_SPEED} pixels per frame")
+    return speed
 
 
 def _read_bundled(name: str) -> Photo:

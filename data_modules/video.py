@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data_modules.base import ClipDataModule, StyleSource
 from data_modules.flow_cache import FlowCache
+from data_modules.sensor import Sensor
 from data_modules.video_cache import Scan, TrainingVideo, scan_folder
 from vst.batch import Clip
 from vst.errors import UserError, suggest
@@ -43,7 +44,8 @@ class VideoClips:
     start is equally likely. `reader` is "decord" (only for videos of the training cache) or "pyav"; a
     reader is opened for one clip and closed, because idle decord readers go on decoding into memory. `flow`
     estimates the motion within each square, both ways, for flow and occlusion mask; or it holds what was
-    estimated in the whole frames before; or it is None, which leaves the motion unknown.
+    estimated in the whole frames before; or it is None, which leaves the motion unknown. What `sensor` does to
+    the frames comes after.
     """
 
     def __init__(
@@ -55,26 +57,31 @@ class VideoClips:
         reader: str,
         flow: FlowEstimator | FlowCache | None,
         description: str,
+        sensor: Sensor | None = None,
     ) -> None:
         self.span = (clip_length - 1) * stride + 1
         self.segments = [s for s in segments if s.end - s.first >= self.span]
         assert self.segments, "no segment is long enough for a clip"
         self.clip_length, self.stride, self.size = clip_length, stride, size
         self.reader, self.flow, self.description = reader, flow, description
+        self.sensor = sensor or Sensor()
         self._ends = np.cumsum([s.end - s.first - self.span + 1 for s in self.segments])
 
     def describe(self) -> str:
         return self.description
 
-    def sample(self, rng: np.random.Generator) -> Clip:
+    def sample(self, rng: np.random.Generator, length: int | None = None) -> Clip:
+        length = length or self.clip_length
         video, start = self.draw(rng)
-        frames = read_frames(video, start, self.clip_length, self.stride, self.reader)
+        frames = read_frames(video, start, length, self.stride, self.reader)
         window = self._window(*frames.shape[1:3], rng)
         clip = Clip(_to_tensor(_cut(frames, window)), source=f"{video.name}:{start}")
         if isinstance(self.flow, FlowCache):
-            flow, valid = self.flow.read(video, start, self.clip_length, window)
-            return replace(clip, flow=flow, valid=valid)
-        return clip if self.flow is None else _with_motion(clip, self.flow)
+            flow, valid = self.flow.read(video, start, length, window)
+            clip = replace(clip, flow=flow, valid=valid)
+        elif self.flow is not None:
+            clip = _with_motion(clip, self.flow)
+        return replace(clip, frames=torch.from_numpy(self.sensor(clip.frames.numpy(), rng)))
 
     def draw(self, rng: np.random.Generator) -> tuple[TrainingVideo, int]:
         """Draw a video and the number of a clip's first frame."""
@@ -172,7 +179,7 @@ class VideoDataModule(ClipDataModule):
         text += ", with its flow" * self.flow_cache
         if scan.skipped:
             text += f" ({_count(len(scan.skipped), 'file')} skipped)"
-        return self._clips(train, text)
+        return self._clips(train, text, self.sensor)
 
     def val_source(self) -> VideoClips:
         train, val = split(self._scanned().videos, self.val_fraction, self.span)
@@ -188,11 +195,11 @@ class VideoDataModule(ClipDataModule):
         size = min(size, *(side for segment in val for side in segment.video.size))
         return VideoClips([chosen], length, 1, size, self.reader, None, "a held-out scene")
 
-    def _clips(self, segments: Sequence[Segment], description: str) -> VideoClips:
+    def _clips(self, segments: Sequence[Segment], text: str, sensor: Sensor | None = None) -> VideoClips:
         if self.flow_cache:
             self.prepare_flow()
         motion = FlowCache(self.estimator.key, self.stride) if self.flow_cache else self.estimator
-        return VideoClips(segments, self.clip_length, self.stride, self.size, self.reader, motion, description)
+        return VideoClips(segments, self.clip_length, self.stride, self.size, self.reader, motion, text, sensor)
 
     def prepare_flow(self) -> int:
         """Estimate and keep the flow of all pairs that is not on disk yet; returns how many pairs that were."""

@@ -4,7 +4,7 @@ A random clip from a 720p file with long groups of pictures costs about 17 times
 256 pixel copy with short groups. So each video is copied once: upright, scaled down, every frame that plays
 exactly once and in order, H.264 with closed groups and no B-frames, no edit list, no audio. The copy's
 timestamps just number the frames. A copy is found again by the content of its source and by the settings, and
-an index beside it (JSON) says where its scenes begin.
+an index beside it (JSON) says where its scenes begin. A folder of numbered pictures is a video too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -29,6 +29,7 @@ from av.container import OutputContainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from data_modules.frames import frame_files, frame_folders, visit_frames
 from vst.cuts import CutDetector
 from vst.errors import UserError
 from vst.video.clips import FrameIndex, upright
@@ -104,11 +105,11 @@ def scan_folder(root: str | Path, short_side: int, cache: bool = True, cache_dir
     paths = find_videos(root)
     folder = _cache_folder(root, cache_dir) if cache else None
     videos, skipped = [], []
-    sizes = [path.stat().st_size for path in paths]
+    sizes = [sum(file.stat().st_size for file in _files(path)) for path in paths]
     with progress_bar() as progress:
         task = progress.add_task("Preparing videos", total=max(1, sum(sizes)))
         for number, path in enumerate(paths):
-            name = path.relative_to(root).as_posix()
+            name = path.name if path == root else path.relative_to(root).as_posix()
             done = sum(sizes[:number])
             progress.update(task, completed=done, description=f"Preparing videos {number + 1}/{len(paths)}")
 
@@ -123,12 +124,15 @@ def scan_folder(root: str | Path, short_side: int, cache: bool = True, cache_dir
                 skipped.append((name, str(error).removeprefix(str(path)).lstrip(": ")))
     if not videos:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
-        raise UserError(f"data.root={root}: none of its {len(paths)} video files can be read ({reasons})")
+        raise UserError(f"data.root={root}: none of its {_count(len(paths), 'video')} can be read ({reasons})")
     return Scan(tuple(videos), tuple(skipped))
 
 
 def find_videos(root: Path) -> list[Path]:
-    """Return the videos below `root`, sorted by path; hidden ones and the cache's copies are passed over."""
+    """Return the videos below `root`, files and folders of numbered pictures, sorted by path.
+
+    Hidden ones and the cache's copies are passed over.
+    """
     if not root.exists():
         raise UserError(f"data.root={root}: no such folder; give a folder that holds videos")
     if not root.is_dir():
@@ -136,13 +140,15 @@ def find_videos(root: Path) -> list[Path]:
     found = [path for path in root.rglob("*") if not _hidden(path, root) and path.is_file()]
     videos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
     videos = [path for path in videos if not COPY_NAME.fullmatch(path.name)]
+    videos = sorted([*videos, *frame_folders(root, videos)])
     if videos:
         return videos
     kinds = ", ".join(extension[1:] for extension in EXTENSIONS)
     pictures = sum(path.suffix.lower() in PICTURES for path in found)
     if pictures:
         raise UserError(
-            f"data.root={root} holds {pictures} pictures and no videos; join frames to videos ({kinds}) first"
+            f"data.root={root} holds {_count(pictures, 'picture')} and no videos ({kinds}, or folders of pictures "
+            "numbered 00000.jpg, 00001.jpg, ...); for photographs choose data=images"
         )
     raise UserError(f"data.root={root} holds no videos; give a folder with {kinds} files")
 
@@ -219,8 +225,9 @@ def _copy_stream(container: OutputContainer, size: tuple[int, int]) -> av.VideoS
 def _prepare(
     path: Path, name: str, short_side: int, folder: Path | None, report: Callable[[float], None]
 ) -> TrainingVideo:
-    info = probe(path)
-    expected = info.num_frames or max(1.0, (info.duration or 1.0) * float(info.fps))
+    if path.is_dir() and folder is None:
+        raise UserError("a folder of pictures is quick to read from its copy only; set data.cache=true")
+    expected = _expected_frames(path)
     digest = _digest(path)
     if folder is None:
         seen = _Pass(short_side, report, expected)
@@ -240,17 +247,17 @@ def _transcode(path: Path, target: Path, name: str, start: Callable[[OutputConta
     try:
         with av.open(str(part), "w", format="mp4", options={"use_editlist": "0"}) as container:
             seen = start(container)
-            source = FrameIndex.build(path, visit=seen)
+            num_frames, damaged = _visit(path, seen)
             seen.finish()
         copy = FrameIndex.build(part)
-        assert copy.num_frames == source.num_frames, f"{copy.num_frames} of {source.num_frames} frames copied"
+        assert copy.num_frames == num_frames, f"{copy.num_frames} of {num_frames} frames copied"
         part.replace(target)
         known = {
             "source": name,
             "num_frames": copy.num_frames,
             "size": [copy.width, copy.height],
             "cuts": seen.cuts,
-            "damaged": source.damaged,
+            "damaged": damaged,
             "bytes": target.stat().st_size,
             "index": copy.to_json(),
         }
@@ -263,6 +270,26 @@ def _transcode(path: Path, target: Path, name: str, start: Callable[[OutputConta
     finally:
         part.unlink(missing_ok=True)
     return known
+
+
+def _visit(path: Path, visit: Callable[[av.VideoFrame], None]) -> tuple[int, str | None]:
+    """Show every frame to `visit`; returns their number and why the source ended early, or None."""
+    if path.is_dir():
+        return visit_frames(path, visit)
+    index = FrameIndex.build(path, visit=visit)
+    return index.num_frames, index.damaged
+
+
+def _expected_frames(path: Path) -> float:
+    if path.is_dir():
+        return len(_files(path))
+    info = probe(path)
+    return info.num_frames or max(1.0, (info.duration or 1.0) * float(info.fps))
+
+
+def _files(path: Path) -> Sequence[Path]:
+    """The files that a video consists of."""
+    return frame_files(path) if path.is_dir() else [path]
 
 
 def _load(target: Path) -> dict | None:
@@ -302,15 +329,21 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _digest(path: Path) -> str:
-    """Hash of a file's size and content."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(str(path.stat().st_size).encode())
+    """Hash of a video's size and content."""
+    digest = hashlib.sha256()
+    for part in _files(path):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+        digest.update(str(part.stat().st_size).encode())
     return digest.hexdigest()
 
 
 def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def progress_bar() -> Progress:

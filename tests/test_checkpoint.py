@@ -3,9 +3,16 @@ import os
 import pytest
 import torch
 
-from vst.checkpoint import check_resumable, load_stylizer, read_training, save_stylizer, stylizer_content
+from vst.checkpoint import (
+    check_resumable,
+    initialise,
+    load_stylizer,
+    read_training,
+    save_stylizer,
+    stylizer_content,
+)
 from vst.errors import UserError
-from vst.networks import build_stylizer
+from vst.networks import PatchDiscriminator, build_stylizer
 
 MODEL = {
     "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
@@ -108,3 +115,55 @@ def test_resuming_from_a_checkpoint_that_does_not_fit_is_refused_in_one_line(tmp
         with pytest.raises(UserError, match=message) as caught:
             attempt()
         assert "\n" not in str(caught.value)
+
+
+STATELESS = {**MODEL, "temporal": {"_target_": "vst.networks.Stateless"}}
+
+
+def test_an_image_model_starts_one_with_memory_and_the_other_way_round(tmp_path):
+    frames = torch.rand(1, 2, 3, 32, 32)
+    for name, model in (("image", STATELESS), ("film", MODEL)):
+        save_stylizer(tmp_path / f"{name}.pt", stylizer_content(build_stylizer(model), model, style=name))
+    image, film = load_stylizer(tmp_path / "image.pt"), load_stylizer(tmp_path / "film.pt")
+
+    new = build_stylizer(MODEL).eval()
+    memory = {name: value.clone() for name, value in new.temporal.state_dict().items()}
+    said = initialise(new, None, tmp_path / "image.pt")
+    assert said == f"{tmp_path / 'image.pt'} (style image): generator taken, memory new"
+    torch.testing.assert_close(new(frames[:, 0])[0], image(frames[:, 0])[0])  # the memory takes over from there
+    assert all(torch.equal(value, memory[name]) for name, value in new.temporal.state_dict().items())
+
+    still = build_stylizer(STATELESS).eval()
+    assert initialise(still, PatchDiscriminator(8, 2), tmp_path / "film.pt").endswith(
+        "generator taken, memory left out, discriminator new"
+    )
+    torch.testing.assert_close(still(frames[:, 0])[0], film(frames[:, 0])[0])
+    assert all(p.requires_grad for p in still.parameters())
+
+
+def test_starting_from_another_architecture_is_refused_in_one_line(tmp_path):
+    save_stylizer(tmp_path / "s.pt", content())
+    for change in ({"width": 16}, {"num_blocks": 2}):
+        generator = {**MODEL["generator"], **change}
+        width = generator["width"]
+        other = build_stylizer({"generator": generator, "temporal": {**MODEL["temporal"], "channels": width}})
+        before = {name: value.clone() for name, value in other.state_dict().items()}
+        with pytest.raises(UserError, match=r"another architecture: .* tensors of the generator differ") as caught:
+            initialise(other, None, tmp_path / "s.pt")
+        assert "\n" not in str(caught.value)
+        assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items()), "nothing is taken"
+    with pytest.raises(UserError, match="not found"):
+        initialise(build_stylizer(MODEL), None, tmp_path / "none.pt")
+
+
+def test_a_discriminator_is_taken_whole_or_not_at_all(tmp_path):
+    opponent = PatchDiscriminator(8, 2)
+    state = {f"discriminator.{name}": value for name, value in opponent.state_dict().items()}
+    torch.save({"stylizer": content(), "state_dict": state}, tmp_path / "last.ckpt")
+    ours = PatchDiscriminator(8, 2)
+    assert initialise(build_stylizer(MODEL), ours, tmp_path / "last.ckpt").endswith("discriminator taken")
+    assert all(torch.equal(value, opponent.state_dict()[name]) for name, value in ours.state_dict().items())
+    wider = PatchDiscriminator(8, 3)
+    before = {name: value.clone() for name, value in wider.state_dict().items()}
+    assert initialise(build_stylizer(MODEL), wider, tmp_path / "last.ckpt").endswith("discriminator new")
+    assert all(torch.equal(value, before[name]) for name, value in wider.state_dict().items())

@@ -25,6 +25,7 @@ from torchvision.models.vgg import make_layers
 
 from tests.media import make_video
 from vst.batch import ClipBatch
+from vst.cli import FEW_PICTURES, few_pictures
 from vst.config import (
     EvaluateConfig,
     StylizeConfig,
@@ -53,12 +54,17 @@ COMPANIONS = {
     "model/discriminator=none": ["~loss.terms.adversarial", "~loss.terms.texture"],
     "data=video": ["data.root={videos}"],
     "data=images": ["data.root={pictures}"],
+    "data=mixed": ["data.root={videos}"],
     "style=folder": ["style.root={pictures}"],
     "style=image": ["style.image={picture}"],
+    "style=video": ["style.video={video}"],
     "logger=wandb": ["logger.wandb.mode=offline"],
     "logger=default": ["logger.wandb.mode=offline"],
     "loss=perceptual": ["loss.features.weights={vgg}", "loss.features.width=0.25"],
     "loss=temporal_full": ["clip_length=3"],
+    "curriculum=full": ["clip_length=6", "data.batch_size=2"],
+    "curriculum=images": ["model/temporal=none"],
+    "experiment=finetune": ["init_from=stylizer.pt"],
 }
 TINY = [
     "data.crop=32",
@@ -89,6 +95,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "videos": str(folder / "videos"),
         "pictures": str(folder / "pictures"),
         "picture": str(folder / "pictures" / "0.png"),
+        "video": str(folder / "videos" / "0.mp4"),
     }
 
 
@@ -334,6 +341,21 @@ BATCHES = {
             "allowed: val/style, val/adversarial, ",
         ),
     },
+    "phases": {
+        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: default, full, images"),
+        "curriculum.phases.clips.singel=0.5": (
+            "curriculum.phases.clips.singel: no such key (did you mean 'single'?)",
+            "",
+        ),
+        "curriculum.phases.clips.share=0.3": (
+            "curriculum.phases: their shares sum to 0.9 (0.6 + 0.3); they have to sum to 1",
+            "",
+        ),
+        "init_from=3": ("init_from: 3 is not text or null", ""),
+    },
+    "frames of a phase": {
+        "curriculum.phases.clips.frames=5": ("curriculum.phases.clips.frames: 5 is more than clip_length=3", "raise"),
+    },
     "a game without its term": {
         "~loss.terms.adversarial": ("model.discriminator has no adversarial loss term", "=none"),
         "+trainer.accumulate_grad_batches=2": ("trainer.accumulate_grad_batches does not work with two", ""),
@@ -359,6 +381,23 @@ def test_a_temporal_term_needs_two_frames_without_recurrence_too() -> None:
     overrides = ["model/temporal=none", "clip_length=1"]
     assert only(*overrides).startswith("clip_length=1: loss.terms.temporal needs at least 2 frames")
     compose_or_explain("train", [*overrides, "~loss.terms.temporal"], TrainConfig)
+
+
+def test_a_recurrent_model_needs_a_phase_of_clips() -> None:
+    assert only("curriculum=images").startswith("curriculum: a recurrent model needs at least 2 frames")
+    compose_or_explain("train", ["curriculum=images", "model=feedforward"], TrainConfig)
+
+
+def test_phases_name_terms_that_are_there() -> None:
+    line = only("curriculum=full", "~loss.terms.texture")
+    assert line.startswith("curriculum.phases.images.terms: there is no loss.terms.texture")
+    compose_or_explain("train", ["curriculum=full", "~loss.terms.texture", line.rpartition("give ")[2]], TrainConfig)
+    assert only("curriculum=full", "data.batch_size=1").startswith("curriculum.phases.clips.splice: joins two clips")
+    compose_or_explain("train", ["curriculum=full", "loss=temporal_full"], TrainConfig)
+
+
+def test_finetuning_needs_a_model_to_start_from() -> None:
+    assert only("experiment=finetune") == "init_from: missing; give it as init_from=..."
 
 
 def test_a_long_term_needs_three_frames() -> None:
@@ -483,6 +522,20 @@ def test_a_wasserstein_critic_must_be_bounded() -> None:
     compose_or_explain("train", ["loss=wgan"], TrainConfig)
 
 
+def test_few_pictures_against_a_discriminator_are_worth_a_warning() -> None:
+    def loss(*overrides: str) -> dict[str, Any]:
+        return plain(compose_or_explain("train", overrides, TrainConfig).loss)
+
+    default = loss()
+    assert few_pictures(default, FEW_PICTURES) is None
+    assert few_pictures(default, FEW_PICTURES - 1).startswith(f"{FEW_PICTURES - 1} pictures: ")
+    line = few_pictures(default, 1)
+    assert line.startswith("1 picture: ") and "\n" not in line and "loss=few_pictures" in line
+    game = ["model/discriminator=none", "~loss.terms.adversarial", "~loss.terms.texture"]
+    for remedy in (["loss=few_pictures"], [line.rpartition("(or ")[2].rstrip(")")], game):
+        assert few_pictures(loss(*remedy), 1) is None
+
+
 def test_stylize_asks_for_its_three_paths() -> None:
     assert mistakes(name="stylize") == [f"{k}: missing; give it as {k}=..." for k in ("checkpoint", "input", "output")]
 
@@ -564,6 +617,11 @@ class Loose:
     def __init__(self, size: int = 1, **kwargs: Any) -> None: ...
 
 
+class Turbo(Engine):
+    def __init__(self, boost: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
 @dataclass
 class Small:
     part: Part
@@ -610,6 +668,19 @@ def test_arguments_passed_in_code_need_not_stand_in_the_yaml() -> None:
     tree = {"engine": {"_target_": f"{__name__}.Engine"}}
     assert list(check_targets(tree, {})) == [f"engine.power: missing; {__name__}.Engine needs it"]
     assert list(check_targets(tree, {"engine": {"power"}})) == []
+
+
+def test_a_class_passes_its_kwargs_on_to_its_base() -> None:
+    target = f"{__name__}.Turbo"
+    assert list(check_targets({"_target_": target, "power": 3, "boost": 1.5}, {}, "part")) == []
+    wrong = {"_target_": target, "bost": 2.0, "fuel": "coal", "power": "x"}
+    assert list(check_targets(wrong, {}, "part")) == [
+        f"part.bost: {target} has no argument 'bost' (did you mean 'boost'?); it takes boost, fuel, name, power, tags",
+        "part.fuel: 'coal' is not one of oil, gas",
+        "part.power: 'x' is not an integer",
+        f"part.boost: missing; {target} needs it",
+    ]
+    assert set(argument_names(target)) == {"boost", "power", "fuel", "name", "tags"}
 
 
 def test_argument_names() -> None:

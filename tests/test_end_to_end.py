@@ -105,9 +105,13 @@ def test_the_next_command_that_is_printed_works(run):
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(run):
-    """With a worker process, whose first items are asked for before Lightning says which epoch it is."""
+    """With a worker process, whose first items are asked for before Lightning says which epoch it is; and with a
+    phase for each of the four batches, so that the resumed half is clips that are cut and lose their memory."""
     _, _, cwd = run
-    vst("train.py", *SMOKE, "output_dir=kept", "callbacks.checkpoint.save_top_k=-1", cwd=cwd)
+    phases = [f"curriculum.phases.{name}.share=0.25" for name in ("content", "images", "clips", "ping_pong")]
+    disturbed = [f"curriculum.phases.clips.{what}" for what in ("single=0", "splice=1", "reset=0.5")]
+    course = ["curriculum=full", *phases, *disturbed]
+    vst("train.py", *SMOKE, *course, "output_dir=kept", "callbacks.checkpoint.save_top_k=-1", cwd=cwd)
     vst("train.py", "resume=kept/checkpoints/epoch_000.ckpt", "output_dir=resumed", cwd=cwd)
     straight, resumed = (
         torch.load(cwd / name / "checkpoints/last.ckpt", weights_only=True) for name in ("kept", "resumed")

@@ -3,19 +3,28 @@
 import csv
 import json
 import re
+import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
+import vst.metrics.temporal
 from tests.media import make_video, pattern_frames, read_number
 from vst.checkpoint import save_stylizer, stylizer_content
 from vst.errors import UserError
-from vst.evaluate import evaluate_videos, log_evaluation, write_reports
-from vst.evaluate.media import find_files, match_videos, read_video
+from vst.evaluate import Evaluation, Row, evaluate_videos, log_evaluation, write_reports
+from vst.evaluate.circumstances import commit
+from vst.evaluate.matching import match_style, match_videos, model_names
+from vst.evaluate.media import find_clips, find_files, read_truth, read_video
+from vst.evaluate.pictures import ClipPictures
+from vst.evaluate.plots import frontier, pareto
 from vst.networks import build_stylizer
 
 LOSSLESS = {"crf": "0"}
@@ -113,6 +122,8 @@ def test_what_is_absent_is_listed_with_its_reason(evaluation):
     assert "no memory" in skipped["plain per frame"] and "run per frame" not in skipped
     assert "weights.vgg" in skipped["gram, adain, content_vgg"]
     assert "network" in next(why for what, why in skipped.items() if what.startswith("flicker_static"))
+    for metrics, key in (("warp_lpips@1", "alexnet"), ("kid_style", "inception"), ("art_fid", "art_inception")):
+        assert f"weights.{key}" in next(why for what, why in skipped.items() if metrics in what)
     assert any("9 frames of the 12" in note and "first 9" in note for note in evaluation.notes)
     assert any("other/scream has no video of street_night" in note for note in evaluation.notes)
 
@@ -148,6 +159,89 @@ def test_features_of_vgg_weights_by_path(folder):
     assert value(found, "plain", "content_vgg") > 0 == value(found, "input (identity)", "content_vgg")
 
 
+def test_quick_is_a_part_of_all(folder, evaluation):
+    quick = evaluate_videos(
+        folder / "clips", checkpoints=folder / "run" / "stylizer.pt", styles=folder / "style.png",
+        metrics="quick", controls=False, **QUICK,
+    )  # fmt: skip
+    assert [row.entry for row in quick.means()] == ["input (identity)", "run"]
+    assert {"ratio", "detail", "per_detail", "change", "patch_style", "colour_style"} <= set(quick.metrics())
+    assert not {"ssim", "tof_in", "flicker_static", "drift_20", "pgd@2"} & set(quick.metrics())
+    for clip in ("street", "street_night"):
+        for metric in quick.metrics():
+            assert value(quick, "run", metric, clip) == pytest.approx(value(evaluation, "run", metric, clip)), metric
+    assert quick.skipped["blurred, frozen, per frame"] == "controls=false"
+
+
+def test_a_mean_of_quotients_is_the_mean_of_the_clips(evaluation):
+    (mean,) = [row for row in evaluation.means() if row.entry == "run"]
+    each = [value(evaluation, "run", "per_detail", clip) for clip in ("street", "street_night")]
+    assert mean.values["per_detail"] == pytest.approx(np.mean(each)) and mean.clip == "2 clips"
+
+
+def test_the_motion_of_a_clip_is_estimated_once(folder, monkeypatch):
+    calls = []
+    real = vst.metrics.temporal.DIS.__call__
+    monkeypatch.setattr(vst.metrics.temporal.DIS, "__call__", lambda self, a, b: calls.append(1) or real(self, a, b))
+    paths = [folder / "run" / "stylizer.pt", folder / "plain.pt"]
+    street = folder / "clips" / "street.mp4"
+    evaluate_videos(street, checkpoints=paths, videos=folder / "other", metrics="quick", **{**QUICK, "frames": 5})
+    assert len(calls) == 2 * 4, "both ways, of four pairs of frames"
+
+
+def test_every_entry_is_held_against_its_own_style(folder, tmp_path):
+    """The checkpoint says `test`, the video's name says `scream`."""
+    Image.fromarray(np.full((64, 64, 3), (200, 40, 40), np.uint8)).save(tmp_path / "red.png")
+    both = {"test": folder / "style.png", "Scream": [tmp_path / "red.png"]}
+    street, common = folder / "clips" / "street.mp4", {**QUICK, "frames": 3, "metrics": "quick", "controls": False}
+    entries = {"checkpoints": {"mine": folder / "plain.pt"}, "videos": folder / "other"}
+    found = evaluate_videos(street, **entries, styles=both, **common)
+    assert [(row.entry, row.style) for row in found.means()] == [
+        ("input (identity), test", "test"), ("input (identity), Scream", "Scream"),
+        ("other/scream", "Scream"), ("mine", "test"),
+    ]  # fmt: skip
+    for entry, style in (("other/scream", "Scream"), ("mine", "test")):
+        alone = evaluate_videos(street, **entries, styles=both[style], **common)
+        assert value(found, entry, "patch_style") == value(alone, entry, "patch_style")
+    both["wave"] = both.pop("test")
+    with pytest.raises(UserError, match=r"none of Scream, wave fits mine \(its checkpoint says 'test'\)"):
+        evaluate_videos(street, **entries, styles=both, **common)
+
+
+def test_styles_by_name():
+    styles = ["scream", "van gogh", "gogh"]
+    assert match_style("anything", "van-gogh", styles) == "van gogh"
+    assert match_style("microast/munch-the-scream", "", styles) == "scream"
+    assert match_style("Van_Gogh/last", "", styles) == "van gogh", "the longest part"
+    assert match_style("scream", "gogh", styles) == "gogh", "the checkpoint knows best"
+
+
+def test_lpips_and_inception_by_path(folder, tmp_path):
+    torch.manual_seed(0)
+    shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+    state = {f"features.{n}.weight": 0.05 * torch.randn(a, b, k, k) for n, (a, b, k) in shapes.items()}
+    torch.save(state | {f"features.{n}.bias": torch.zeros(a) for n, (a, _, _) in shapes.items()}, tmp_path / "alex.pth")
+    network = torchvision.models.inception_v3(weights=None, init_weights=False)
+    torch.save(network.state_dict(), tmp_path / "inception.pth")
+    for name in ("a", "b"):
+        (tmp_path / "styles").mkdir(exist_ok=True)
+        picture = np.random.default_rng(ord(name)).integers(0, 255, (80, 96, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / "styles" / f"{name}.png")
+    weights = {"alexnet": "alex.pth", "inception": "inception.pth", "art_inception": "inception.pth"}
+    paths = {name: str(tmp_path / file) for name, file in weights.items()}
+    found = evaluate_videos(
+        folder / "clips", checkpoints=folder / "plain.pt", styles=tmp_path / "styles", controls=False, **paths,
+        **{**QUICK, "frames": 2, "width": 128, "drift_frames": 0, "attack_steps": 0},
+    )  # fmt: skip
+    assert value(found, "input (identity)", "lpips_content") == value(found, "input (identity)", "tlp_in") == 0
+    assert value(found, "plain", "lpips_content") > 0 and value(found, "plain", "warp_lpips@1") > 0
+    assert value(found, "plain", "warp_lpips@10") is None, "two frames have no pair over ten"
+    (mean,) = [row for row in found.means() if row.entry == "plain"]
+    assert mean.values["fid_style"] > 0 and mean.values["sifid"] > 0 and mean.values["kid_style"] is not None
+    assert mean.values["art_fid"] > 1 + mean.values["lpips_content"]
+    assert not any("alexnet" in why or "inception" in why for why in found.skipped.values())
+
+
 # ----------------------------------------------------------------------------------------------------
 # Reports
 
@@ -174,9 +268,55 @@ def test_the_page_is_self_contained(evaluation, tmp_path):
     plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
     assert len(plots) == 2 + 2, "two Pareto plots, a curve for each clip"
     circles = [element for element in ElementTree.fromstring(plots[0]).iter() if element.tag.endswith("circle")]
-    assert len(circles) == len(evaluation.means())
+    assert len(circles) == 2 * 3, "circles are results, each in the plot and in the legend"
+    shapes = [element for element in ElementTree.fromstring(plots[0]).iter() if element.tag.endswith("title")]
+    assert len(shapes) == len(evaluation.means())
     for reason in evaluation.skipped.values():
         assert reason.replace("'", "&#x27;") in page
+
+
+def test_names_are_escaped_and_commit_and_versions_are_told(evaluation, tmp_path):
+    named = Evaluation(
+        {**evaluation.settings, "clips": ["<b>.mp4"]},
+        [replace(row, entry=row.entry.replace("run", "<script>&'\"")) for row in evaluation.rows],
+        pictures=[ClipPictures("<i>", [replace(p, entry="<u>") for p in c.views]) for c in evaluation.pictures],
+    )
+    paths = write_reports(named, tmp_path)
+    page = paths[2].read_text()
+    assert "&lt;script&gt;" in page and not re.search(r"<script|<b>\.mp4|<u>|<i>", page)
+    settings = json.loads(paths[0].read_text())["settings"]
+    assert settings["versions"]["torch"] == torch.__version__ and settings["device"].startswith("cpu: ")
+    assert datetime.fromisoformat(settings["date"]).tzinfo is not None
+    assert "dis-medium" in settings["flow_backend"] and "Sundaram" in settings["mask_rule"]
+
+
+def test_the_commit_of_a_checkout(tmp_path):
+    assert commit(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("one")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    assert re.fullmatch("[0-9a-f]{40}", commit(tmp_path))
+    (tmp_path / "file").write_text("two")
+    assert commit(tmp_path).endswith(" with changes")
+
+
+def test_the_frontier():
+    points = [(3.0, 1.0), (1.0, 3.0), (2.0, 2.0), (2.5, 2.5), (1.0, 4.0)]
+    assert frontier(points) == [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)]
+    assert frontier([]) == []
+
+
+def test_no_number_of_the_plot_lies_on_another():
+    """Twelve results at nearly one place."""
+    values = [{"x": 1 + 0.001 * i, "y": 0.5 + 0.001 * i} for i in range(12)] + [{"x": 4.0, "y": 1.0}]
+    rows = [Row(f"entry {i}", "model", "c", 2, v) for i, v in enumerate(values)]
+    drawing = ElementTree.fromstring(pareto(rows, "x", "y"))
+    texts = [t for t in drawing.iter() if t.get("text-anchor") == "middle" and t.get("fill")]
+    places = [(float(t.get("x")), float(t.get("y"))) for t in texts]
+    assert len(places) == 13
+    for i, (x, y) in enumerate(places):
+        assert all(abs(x - a) > 12 or abs(y - b) > 10 for a, b in places[:i])
 
 
 def test_loggers_get_tables_or_numbers(evaluation):
@@ -221,6 +361,50 @@ def test_videos_of_equal_names_are_refused():
         match_videos([], [Path("a/street.mp4"), Path("b/street.mp4")])
 
 
+def test_names_tell_checkpoints_apart():
+    paths = ["a/x/stylizer.pt", "a/y/0/stylizer.pt", "a/z/0/stylizer.pt", "a/v/checkpoints/last.ckpt", "a/swirl.pt"]
+    assert model_names([Path("/r") / path for path in paths]) == ["x", "y/0", "z/0", "v", "swirl"]
+    assert len(set(model_names([Path("/r/a.pt"), Path("/r/a.pt")]))) == 2
+
+
+def test_clips_may_be_folders_of_frames(tmp_path):
+    """DAVIS's layout; frames without leading zeros come in the order of their numbers."""
+    frames = pattern_frames(11, 96, 64)
+    for name in ("dog", "car.v2"):
+        folder = tmp_path / "JPEGImages" / "480p" / name
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(frames):
+            Image.fromarray(frame).save(folder / f"{number}.png")
+    clips = find_clips(tmp_path, "clips")
+    assert [clip.name for clip in clips] == ["car.v2", "dog"]
+    assert find_clips(str(tmp_path / "*" / "480p" / "d*"), "clips") == clips[1:]
+    read, damaged = read_video(clips[1], limit=11, width=96)
+    assert (read == frames).all() and damaged is None
+    assert match_videos([clips[0]], clips)[clips[0]] == {"480p": clips[0]}
+    Image.fromarray(frames[0][:40]).save(clips[1] / "3.png")
+    with pytest.raises(UserError, match="another shape"):
+        read_video(clips[1], limit=11, width=96)
+
+
+def test_known_motion_is_taken(folder, tmp_path):
+    """Sintel's layout. Half the size, half the vectors; with wrong motion a still video has an error."""
+    (tmp_path / "street").mkdir()
+    for number in (1, 2):
+        header = np.float32(202021.25).tobytes() + np.array([96, 64], "<i4").tobytes()
+        content = np.full((64, 96, 2), 8 * number, "<f4")
+        content[:, :4] = 2e9
+        (tmp_path / "street" / f"frame_{number}.flo").write_bytes(header + content.tobytes())
+    truth = read_truth(tmp_path, "street", (32, 48), 5)
+    assert list(truth) == [0, 1] and read_truth(tmp_path, "other", (32, 48), 5) == {}
+    assert truth[1][0].shape == (2, 32, 48) and torch.allclose(truth[1][0][:, 16, 24], torch.tensor(8.0))
+    assert not truth[1][1][0, :, :2].any() and truth[1][1][0, :, 2:].all()
+    common = {**QUICK, "frames": 4, "metrics": "quick", "controls": False, "checkpoints": folder / "plain.pt"}
+    found = evaluate_videos(folder / "clips" / "street.mp4", flow_truth=str(tmp_path), **common)
+    assert "street: known motion of 2 of 3 pairs of frames, the others estimated" in found.notes
+    other = evaluate_videos(folder / "clips" / "street.mp4", flow="lucas_kanade", **common)
+    assert "lucas" in other.settings["flow_backend"]
+
+
 def test_frames_are_upright_and_scaled(tmp_path):
     make_video(tmp_path / "turned.mp4", pattern_frames(4, 96, 64), rotation=90, options=LOSSLESS)
     frames, damaged = read_video(tmp_path / "turned.mp4", limit=3, width=128)
@@ -236,6 +420,15 @@ def test_frames_are_upright_and_scaled(tmp_path):
         ({"checkpoints": "clips/street.mp4"}, "give the stylizer.pt of a run"),
         ({"clips": "clips/steet.mp4", "checkpoints": "plain.pt"}, "did you mean 'street.mp4'"),
         ({"clips": "run", "checkpoints": "plain.pt"}, "clips=run: no .mp4"),
+        ({"checkpoints": "plain.pt", "metrics": "some"}, "metrics=some is not one of all, quick"),
+        ({"checkpoints": "plain.pt", "flow": "raft"}, "flow=raft needs flow_weights"),
+        ({"checkpoints": "plain.pt", "flow_truth": "nope"}, "flow_truth=nope: no such folder"),
+        ({"checkpoints": {"a": "run", "b": "nope.pt"}}, "checkpoint.b=nope.pt: no such file"),
+        ({"checkpoints": "plain.pt", "styles": {"-": "style.png"}}, "'-' is not a name"),
+        ({"checkpoints": "plain.pt", "lpips": "plain.pt"}, "give weights.alexnet"),
+        ({"checkpoints": {"other/scream": "plain.pt"}, "videos": "other"}, "both have a 'other/scream'"),
+        ({"checkpoints": "plain.pt", "art_inception": "plain.pt"}, "give weights.alexnet"),
+        ({"checkpoints": "plain.pt", "inception": "plain.pt"}, "weights.inception=plain.pt: holds no state dict"),
         ({"clips": "style.png", "checkpoints": "plain.pt"}, "a picture"),
         ({"clips": [], "checkpoints": "plain.pt"}, "clips: the list is empty"),
         ({"videos": "clips/street_night.mp4", "clips": "other/street_scream.mp4"}, "none of 1 matches a clip"),

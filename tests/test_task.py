@@ -1,5 +1,6 @@
 import copy
 import functools
+from dataclasses import replace
 
 import pytest
 import pytorch_lightning as pl
@@ -8,11 +9,23 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from vst.batch import ClipBatch
-from vst.checkpoint import load_stylizer
-from vst.losses import Adversarial, GradientPenalty, LossSet, SlicedWasserstein, SuccessGate, WarpConsistency
+from vst.checkpoint import load_stylizer, save_stylizer
+from vst.curriculum import Curriculum, Phase
+from vst.losses import (
+    Adversarial,
+    FeatureWarp,
+    FrameDifference,
+    GradientPenalty,
+    LongTerm,
+    LossSet,
+    RelaxedLuminance,
+    SlicedWasserstein,
+    SuccessGate,
+    WarpConsistency,
+)
 from vst.networks import PatchDiscriminator, build_stylizer
 from vst.schedules import FlatLinear
-from vst.task import StyleTransferTask
+from vst.task import StyleTransferTask, disturbed
 
 MODEL = {
     "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
@@ -20,7 +33,9 @@ MODEL = {
 }
 
 
-def make_task(adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr=1e-3), gate=None, **kwargs):
+def make_task(
+    adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr=1e-3), gate=None, phases=None, **kwargs
+):
     torch.manual_seed(0)
     terms = {"style": SlicedWasserstein(1.0, levels=2), "temporal": WarpConsistency(1.0)}
     if adversarial:
@@ -31,6 +46,7 @@ def make_task(adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr
         LossSet(terms),
         {"generator": optimizer, "discriminator": optimizer},
         FlatLinear(0.25, 0.1),
+        Curriculum(phases or {"clips": Phase(share=1.0, frames=2)}),
         model_config=MODEL,
         style_name="test",
         margin=8,
@@ -38,15 +54,15 @@ def make_task(adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr
     )
 
 
-def batches(count=4):
+def batches(count=4, length=2):
     torch.manual_seed(1)
     return [
         ClipBatch(
-            frames=torch.rand(2, 2, 3, 48, 48),
+            frames=torch.rand(2, length, 3, 48, 48),
             style=torch.rand(2, 3, 32, 32),
             source=["a", "b"],
-            flow=torch.zeros(2, 1, 2, 48, 48),
-            valid=torch.ones(2, 1, 1, 48, 48),
+            flow=torch.zeros(2, length - 1, 2, 48, 48),
+            valid=torch.ones(2, length - 1, 1, 48, 48),
         )
         for _ in range(count)
     ]
@@ -80,11 +96,19 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_resuming_after_one_of_two_epochs_is_bit_identical(tmp_path):
-    straight, resumed = make_task(), make_task()
-    fit(straight, tmp_path)
+def course():
+    """Phases of all kinds: 3 batches of single frames, then 5 of clips that are cut and lose their memory."""
+    clips = Phase(share=0.625, frames=3, single=0.3, reset=0.5, splice=0.5, terms=["temporal"])
+    return {"images": Phase(share=0.375, frames=1), "clips": clips}
+
+
+@pytest.mark.parametrize("phases", [None, course()], ids=["clips", "phases"])
+def test_resuming_after_one_of_two_epochs_is_bit_identical(tmp_path, phases):
+    straight, resumed = make_task(phases=phases), make_task(phases=phases)
+    data = batches(length=3 if phases else 2)
+    fit(straight, tmp_path, data=data)
     torch.manual_seed(12345)  # the state of the generator at hand must not matter
-    trainer = fit(resumed, tmp_path / "resumed", resume=tmp_path / "epoch=0.ckpt")
+    trainer = fit(resumed, tmp_path / "resumed", data=data, resume=tmp_path / "epoch=0.ckpt")
     assert same(weights(straight), weights(resumed))
     assert trainer.current_epoch == 2 and resumed.clips_seen == straight.clips_seen == 16
     for a, b in zip(trainer.optimizers, straight.trainer.optimizers, strict=True):
@@ -228,3 +252,114 @@ def test_training_learns_the_style(tmp_path):
     out, _ = task.inference_stylizer()(data[0].frames)
     red, green, blue = out.mean(dim=(0, 1, 3, 4))
     assert red > green + 0.2 and red > blue + 0.2
+
+
+# ----------------------------------------------------------------------------------------------------
+# Phases, lost memory, cuts, and weights to start from
+
+
+class Seen(pl.Callback):
+    """What the generator's forward pass of each batch was given."""
+
+    def __init__(self, task):
+        self.frames, self.cuts, self.resets, self.weights = [], [], [], []
+        self.forward, task.outputs = task.outputs, self.outputs
+
+    def outputs(self, stylizer, batch, resets=()):
+        if stylizer.training:
+            self.frames.append(batch.frames.shape[1])
+            self.cuts.append(batch.cut)
+            self.resets.append(list(resets))
+        return self.forward(stylizer, batch, resets)
+
+    def on_train_batch_start(self, trainer, task, *_):
+        self.weights.append(task.losses.terms["temporal"].weight_at(task.progress_of_run))
+
+
+def test_steps_have_the_frames_and_the_weights_that_the_phases_say(tmp_path):
+    task = make_task(phases=course())
+    seen = Seen(task)
+    fit(task, tmp_path, data=batches(length=3), callbacks=[seen])
+    assert seen.frames == [task.curriculum.frames(n, n / 8) for n in range(8)] == [1, 1, 1, 3, 3, 1, 3, 3]
+    assert seen.weights == pytest.approx([0, 0, 0, 0, 0.4, 0.8, 1, 1]), "half of 5 batches, in eighths of the run"
+    assert [cut is None for cut in seen.cuts] == [frames == 1 for frames in seen.frames]
+    assert not any(resets for resets, frames in zip(seen.resets, seen.frames, strict=True) if frames == 1)
+    assert any(seen.resets)
+
+
+def test_disturbances_come_as_often_as_the_phase_says():
+    (batch,) = batches(1, length=3)
+    cuts, resets = [], []
+    for _ in range(400):
+        out, dropped = disturbed(batch, Phase(share=1.0, frames=3, reset=0.2, splice=0.3))
+        cuts += out.cut.any(dim=1).tolist()
+        resets += [t in dropped for t in (1, 2)]
+    assert sum(cuts) / 800 == pytest.approx(0.3, abs=0.06) and sum(resets) / 800 == pytest.approx(0.2, abs=0.06)
+    before = torch.get_rng_state()
+    assert disturbed(batch, Phase(share=1.0, frames=3)) == (batch, [])
+    assert torch.equal(before, torch.get_rng_state()), "a phase without disturbances draws nothing"
+
+
+def remembering():
+    """A task whose memory matters: a fresh ConvGRU changes next to nothing."""
+    task = make_task(adversarial=False)
+    torch.nn.init.normal_(task.stylizer.temporal.candidate.weight, std=0.3)
+    torch.nn.init.zeros_(task.stylizer.temporal.gates.bias)
+    return task
+
+
+def test_after_a_reset_a_frame_is_stylised_as_the_first_of_a_film():
+    task, (batch,) = remembering(), batches(1, length=4)
+    with torch.no_grad():
+        carried, dropped = (task.outputs(task.stylizer, batch, resets).clip for resets in ((), (2,)))
+        fresh = task.stylizer(batch.frames[:, 2:])[0][..., 8:-8, 8:-8]
+    torch.testing.assert_close(dropped[:, 2:], fresh)
+    assert torch.equal(dropped[:, :2], carried[:, :2])
+    assert (carried[:, 2:] - fresh).abs().mean() > 1e-3, "or this test shows nothing"
+    task.outputs(task.stylizer, batch.first(1), (2,))  # a reset beyond the clip is none
+
+
+@pytest.mark.parametrize("term", [WarpConsistency, FrameDifference, RelaxedLuminance, LongTerm, FeatureWarp])
+def test_nothing_is_learnt_across_a_cut(term):
+    task, (batch,) = remembering(), batches(1, length=4)
+    whole, spliced = (b.interior(8) for b in (batch, batch.spliced(torch.tensor([2, 2]))))
+    clip = torch.rand(2, 4, 3, 32, 32)
+
+    def gradient(batch, length):
+        """Of the term in the stylised frames; and its value."""
+        outputs = task.outputs(task.stylizer, batch)
+        outputs.clip = clip[:, :length].clone().requires_grad_()
+        value = term(1.0)(batch, outputs)
+        return (torch.autograd.grad(value, outputs.clip, allow_unused=True)[0], value)
+
+    task.margin = 0
+    # A clip of two frames with the cut between: nothing is left to compare.
+    pair = replace(spliced, frames=spliced.frames[:, 1:3], flow=spliced.flow[:, 1:2], valid=spliced.valid[:, 1:2])
+    pair.cut = spliced.cut[:, 1:2]
+    if term is not LongTerm:
+        across, value = gradient(pair, 2)
+        assert value == 0 and (across is None or not across.any())
+    else:  # the first frame is before the cut, frames 3 and 4 after it
+        across, value = gradient(spliced, 4)
+        assert value == 0 and not across.any()
+    uncut, value = gradient(whole, 4)
+    assert value > 0 and (uncut is None or uncut.any()), "or this test shows nothing"
+
+
+@pytest.mark.parametrize("kind", ["stylizer.pt", "epoch=0.ckpt"])
+def test_a_run_starts_from_the_weights_of_another(tmp_path, kind):
+    first = make_task()
+    fit(first, tmp_path, epochs=1)
+    save_stylizer(tmp_path / "stylizer.pt", first.stylizer_content())
+    second = make_task()
+    torch.nn.init.normal_(second.stylizer.generator.head.weight)
+    said = second.start_from(str(tmp_path / kind))
+    (batch,) = batches(1)
+    expected = first.inference_stylizer()(batch.frames)[0]
+    assert torch.equal(second.inference_stylizer()(batch.frames)[0], expected)
+    assert torch.equal(second.stylizer.eval()(batch.frames)[0], expected)
+    with_opponent = kind.endswith("ckpt")
+    assert same(weights(first.discriminator), weights(second.discriminator)) == with_opponent
+    opponent = "taken" if with_opponent else "new"
+    assert said.endswith(f"(style test): generator taken, memory taken, discriminator {opponent}")
+    assert second.batches_seen == 0, "the run itself begins anew"

@@ -29,6 +29,7 @@ class ClipBatch:
 
     `frames` (B, T, 3, H, W) and `style` (B, 3, h, w) are RGB in [0, 1]; `flow` (B, T-1, 2, H, W) in pixels and
     `valid` (B, T-1, 1, H, W) of 0 and 1 are None where the motion is not known; `source` names each item's origin.
+    `cut` (B, T-1) of bool says where frame t+1 begins another scene (`valid` is 0 there); None if it never does.
     """
 
     frames: Tensor
@@ -36,6 +37,7 @@ class ClipBatch:
     source: list[str]
     flow: Tensor | None = None
     valid: Tensor | None = None
+    cut: Tensor | None = None
 
     def pin_memory(self) -> ClipBatch:
         """Called by the DataLoader, which does not look into dataclasses by itself."""
@@ -45,13 +47,44 @@ class ClipBatch:
         """Cut `margin` pixels off each side of frames, flow and valid (flow vectors keep their meaning)."""
         if margin == 0:
             return self
-        cut = {name: value[..., margin:-margin, margin:-margin] for name, value in self._tensors() if name != "style"}
-        return replace(self, **cut)
+        inner = {
+            name: value[..., margin:-margin, margin:-margin]
+            for name, value in self._tensors()
+            if name in ("frames", "flow", "valid")
+        }
+        return replace(self, **inner)
 
     def first(self, length: int) -> ClipBatch:
         """Only the first `length` frames of each clip, with the flow between them."""
-        pairs = {name: value[:, : length - 1] for name, value in self._tensors() if name in ("flow", "valid")}
+        pairs = {name: value[:, : length - 1] for name, value in self._tensors() if name in ("flow", "valid", "cut")}
         return replace(self, frames=self.frames[:, :length], **pairs)
+
+    def spliced(self, starts: Tensor) -> ClipBatch:
+        """Clip i goes on with clip i - 1 (the first with the last) from frame `starts[i]` on; T for none of it.
+
+        Args:
+            starts: (B,) integers from 1 to T.
+        """
+        other = torch.arange(self.frames.shape[1], device=self.frames.device) >= starts.to(self.frames.device)[:, None]
+        cut = other[:, 1:] & ~other[:, :-1]
+
+        def joined(x: Tensor, where: Tensor) -> Tensor:
+            return torch.where(where[:, :, None, None, None], x.roll(1, dims=0), x)
+
+        whole = {name: joined(value, other[:, :-1]) for name, value in self._tensors() if name in ("flow", "valid")}
+        if "valid" in whole:
+            whole["valid"] = whole["valid"] * ~cut[:, :, None, None, None]
+        return replace(self, frames=joined(self.frames, other), cut=cut, **whole)
+
+    def within_scenes(self, changes: Tensor) -> Tensor:
+        """Mean of `changes` (B, T-1, ...), one for each pair of neighbouring frames, over pairs without a cut between.
+
+        0 where there is a cut in every pair.
+        """
+        if self.cut is None:
+            return changes.mean()
+        kept = changes[~self.cut]
+        return kept.sum() / max(kept.numel(), 1)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:
         named = ((f.name, getattr(self, f.name)) for f in fields(self))

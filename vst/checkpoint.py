@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vst.errors import UserError
 from vst.networks import Stylizer, build_stylizer
@@ -55,17 +56,50 @@ def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Styli
         UserError: the file is missing, is no checkpoint, holds code, is of another kind or of a newer format, or its
             weights do not fit its model.
     """
-    content = _read(Path(path)).get("stylizer")
-    if not isinstance(content, dict) or not {"format", "model", "weights"} <= content.keys():
-        raise UserError(f"{path}: a checkpoint, but of another kind: it has no vst stylizer; give a run's stylizer.pt")
-    if content["format"] != FORMAT:
-        raise UserError(f"{path}: checkpoint format {content['format']}, this vst reads {FORMAT}; update vst")
+    content = _content_of(_read(Path(path)), path)
     stylizer = build_stylizer(content["model"])
     try:
         stylizer.load_state_dict(content["weights"])
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: its weights do not fit its model ({str(error).splitlines()[0]})") from error
     return stylizer.eval().requires_grad_(False).to(device)
+
+
+def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path | str) -> str:
+    """Start networks from the weights of a stylizer checkpoint or a Lightning checkpoint.
+
+    The generator's are all taken, the memory's where both have them by name and shape (so a model without memory can
+    start one with it), and the discriminator's if the file has just these. Returns one line on what was taken.
+
+    Raises:
+        UserError: as `load_stylizer`; or the generator is of another architecture.
+    """
+    checkpoint = _read(Path(path))
+    content = _content_of(checkpoint, path)
+    theirs = content["weights"] if isinstance(content["weights"], dict) else {}
+    given = {part: _under(f"{part}.", theirs) for part in ("generator", "temporal")}
+    differing = _differing(given["generator"], stylizer.generator.state_dict())
+    if differing:
+        raise UserError(
+            f"init_from={path}: another architecture: {len(differing)} tensors of the generator differ, such as "
+            f"{differing[0]}; choose the model of its run, or start without init_from"
+        )
+    said = ["generator taken", f"memory {_take(stylizer.temporal, given['temporal'])}"]
+    stylizer.generator.load_state_dict(given["generator"])
+    if discriminator is not None:
+        opponent = _under("discriminator.", checkpoint.get("state_dict", {}))
+        fits = not _differing(opponent, discriminator.state_dict())
+        said.append(f"discriminator {_take(discriminator, opponent if fits else {})}")
+    return f"{path} (style {content.get('style')}): {', '.join(said)}"
+
+
+def _take(module: nn.Module, given: dict[str, torch.Tensor]) -> str:
+    ours = module.state_dict()
+    common = {name: value for name, value in given.items() if name in ours and value.shape == ours[name].shape}
+    module.load_state_dict(common, strict=False)
+    if not ours:
+        return "left out" if given else "none"
+    return {0: "new", len(ours): "taken"}.get(len(common), f"taken in {len(common)} of {len(ours)} tensors, else new")
 
 
 def read_training(path: Path | str) -> dict[str, Any]:
@@ -87,9 +121,7 @@ def check_resumable(path: Path | str, state: dict[str, torch.Tensor], max_epochs
         UserError: it belongs to another model, or the run has its `max_epochs` already.
     """
     checkpoint = _read(Path(path))
-    theirs = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-    ours = {name: tuple(value.shape) for name, value in state.items()}
-    differing = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
+    differing = _differing(checkpoint["state_dict"], state)
     if differing:
         raise UserError(
             f"resume={path}: belongs to another model: {len(differing)} tensors differ, such as {differing[0]}; "
@@ -99,6 +131,26 @@ def check_resumable(path: Path | str, state: dict[str, torch.Tensor], max_epochs
         raise UserError(
             f"resume={path}: the run has finished its {max_epochs} epochs; to go on, give a larger trainer.max_epochs"
         )
+
+
+def _content_of(checkpoint: dict[str, Any], path: Path | str) -> dict[str, Any]:
+    content = checkpoint.get("stylizer")
+    if not isinstance(content, dict) or not {"format", "model", "weights"} <= content.keys():
+        raise UserError(f"{path}: a checkpoint, but of another kind: it has no vst stylizer; give a run's stylizer.pt")
+    if content["format"] != FORMAT:
+        raise UserError(f"{path}: checkpoint format {content['format']}, this vst reads {FORMAT}; update vst")
+    return content
+
+
+def _under(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _differing(theirs: dict[str, torch.Tensor], ours: dict[str, torch.Tensor]) -> list[str]:
+    """Names of tensors that only one has, or that differ in shape."""
+    theirs, ours = ({name: tuple(value.shape) for name, value in x.items()} for x in (theirs, ours))
+    return sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
 
 
 def _read(path: Path) -> dict[str, Any]:

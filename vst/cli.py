@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from vst.checkpoint import check_resumable, load_stylizer, read_training
-from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, plain
+from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, plain, validate
 from vst.errors import UserError, suggest
 from vst.evaluate import check_folder, evaluate_videos, log_evaluation, tables, write_reports
 from vst.networks import build_stylizer
@@ -30,6 +30,7 @@ from vst.task import StyleTransferTask
 
 log = logging.getLogger("vst")
 
+FEW_PICTURES = 10
 FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
 
 
@@ -53,14 +54,20 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     output = _output_dir(cfg)
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
+        validate(cfg, TrainConfig)  # a run of another version may lack a key
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
-    data = instantiate(cfg.data, style=style)
-    log.info("data      %s", data.describe())
-    task = build_task(cfg, style_name=style.name)
+    if note := few_pictures(plain(cfg.loss), style.count):
+        log.warning("style     %s", note)
+    task = build_task(cfg, style_name=style.name)  # before the data, which may take minutes to prepare
     log.info("model     %s", describe_model(task))
     if cfg.resume is not None:
         check_resumable(cfg.resume, task.state_dict(), cfg.trainer.max_epochs)
+    elif cfg.init_from is not None:
+        log.info("init_from %s", task.start_from(cfg.init_from))
+    log.info("phases    %s", task.curriculum.describe())
+    data = instantiate(cfg.data, style=style)
+    log.info("data      %s", data.describe())
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
     trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
@@ -118,11 +125,11 @@ def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
         instantiate(cfg.loss),
         {player: instantiate(cfg.optimizer[player]) for player in ("generator", "discriminator")},
         instantiate(cfg.scheduler),
+        instantiate(cfg.curriculum),
         model_config=model,
         style_name=style_name,
         ema_decay=cfg.ema_decay,
         clip_norm=cfg.clip_norm,
-        image_share=cfg.image_share,
         margin=cfg.margin,
         seed=cfg.seed,
     )
@@ -153,13 +160,13 @@ def evaluate(cfg: DictConfig) -> None:
     folder = check_folder(cfg.output, cfg.overwrite)
     loggers = list(instantiate(cfg.logger).values())
     asked = plain(cfg)
-    options = ("clips", "videos", "styles", "width", "frames", "drift_frames", "attack_steps")
+    options = ("clips", "videos", "styles", "width", "frames", "metrics", "controls", "drift_frames", "attack_steps")
     failed = True
     try:
         evaluation = evaluate_videos(
             checkpoints=asked["checkpoint"],
             device=_device(cfg.device),
-            **{name: asked[name] for name in options},
+            **{name: asked[name] for name in (*options, "flow", "flow_weights", "flow_truth")},
             **asked["weights"],
         )
         for logger in loggers:
@@ -188,6 +195,18 @@ def main() -> None:
     if name not in COMMANDS:
         sys.exit(f"error: vst {name}: no such command{suggest(name, COMMANDS)}; commands: {', '.join(COMMANDS)}")
     COMMANDS[name](sys.argv[2:])
+
+
+def few_pictures(loss: dict[str, Any], count: int) -> str | None:
+    """A line to warn with where a discriminator would learn `count` pictures by heart; the other terms still train."""
+    for name, term in loss.get("terms", {}).items():
+        plays = term["_target_"].endswith(".Adversarial") and term.get("weight") != 0
+        if plays and count < FEW_PICTURES and not (term.get("augment") or {}).get("probability"):
+            return (
+                f"{count} picture{'' if count == 1 else 's'}: a discriminator learns so few by heart; give "
+                f"{FEW_PICTURES} or more, or choose loss=few_pictures (or loss.terms.{name}.augment.probability=1)"
+            )
+    return None
 
 
 def describe_model(task: StyleTransferTask) -> str:

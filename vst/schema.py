@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
+from vst.curriculum import longest, mistake
 from vst.errors import suggest
 
 
@@ -46,15 +47,16 @@ class TrainConfig:
     style: Part
     optimizer: OptimizerConfig
     scheduler: Part
+    curriculum: Part
     trainer: Part
     logger: dict[str, Part]
     callbacks: dict[str, Part]
     seed: int
     resume: str | None
+    init_from: str | None
     output_dir: str
     ema_decay: float
     clip_norm: float
-    image_share: float
     clip_length: int
     margin: int
     optimized_metric: str | None
@@ -91,6 +93,10 @@ class WeightsConfig:
 
     vgg: str | None
     vgg_width: float
+    alexnet: str | None
+    lpips: str | None
+    inception: str | None
+    art_inception: str | None
 
 
 @dataclass
@@ -98,13 +104,18 @@ class EvaluateConfig:
     """`conf/evaluate.yaml`."""
 
     clips: str | list
-    checkpoint: str | list | None
+    checkpoint: str | list | dict | None
     videos: str | list | None
-    styles: str | list | None
+    styles: str | list | dict | None
     width: int
     frames: int
+    metrics: Literal["all", "quick"]
+    controls: bool
     drift_frames: int
     attack_steps: int
+    flow: Literal["dis", "lucas_kanade", "raft"]
+    flow_weights: str | None
+    flow_truth: str | None
     weights: WeightsConfig
     device: str
     output: str
@@ -120,7 +131,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "ema_decay": (0, 1),
     "clip_norm": (0, inf),
-    "image_share": (0, 1),
     "clip_length": (1, inf),
     "margin": (0, inf),
     "data.batch_size": (1, inf),
@@ -156,14 +166,28 @@ def needs_clips(cfg: dict) -> str | None:
     length, temporal = _number(cfg, "clip_length"), _at(cfg, "model.temporal")
     if length is None or length < 1:
         return None
-    if length == 1 and _present(temporal) and _class_name(temporal) != "Stateless":
-        return "clip_length=1: a recurrent model needs at least 2 frames; or choose model/temporal=none"
+    if _present(temporal) and _class_name(temporal) != "Stateless":
+        where = "clip_length=1" if length == 1 else "curriculum"
+        if length == 1 or longest(_at(cfg, "curriculum.phases")) == 1:
+            return f"{where}: a recurrent model needs at least 2 frames; or choose model/temporal=none"
     for kind, least in LEAST_FRAMES.items():
         for name in _terms(cfg, kind):
             if length < least and _number(cfg, f"loss.terms.{name}.weight") != 0:
                 term = f"loss.terms.{name}"
                 return f"clip_length={length}: {term} needs at least {least} frames; or drop ~{term}"
     return None
+
+
+def phases_fit(cfg: dict) -> str | None:
+    """Phases are a whole run; the data make their frames and clips to splice, and the terms that join are there."""
+    numbers = {name: _number(cfg, name) for name in ("clip_length", "data.batch_size")}
+    return mistake(_at(cfg, "curriculum.phases"), *numbers.values(), _at(cfg, "loss.terms"))
+
+
+def start_is_given(cfg: dict) -> str | None:
+    """A configuration that has to start from a trained model leaves its place empty: `???` would not replace null."""
+    missing = _at(cfg, "init_from") == "" and _at(cfg, "resume") is None
+    return "init_from: missing; give it as init_from=..." if missing else None
 
 
 def motion_is_known(cfg: dict) -> str | None:
@@ -336,6 +360,8 @@ def manual_optimisation(cfg: dict) -> str | None:
 
 RULES: list[Callable[[dict], str | None]] = [
     needs_clips,
+    phases_fit,
+    start_is_given,
     motion_is_known,
     features_are_there,
     game_is_complete,

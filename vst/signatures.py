@@ -74,10 +74,10 @@ def check_targets(tree: Any, passed_in_code: Mapping[str, set[str]], path: str =
 def argument_names(target: Any) -> list[str]:
     """Names of the arguments of a dotted name; none where there is no such object or it takes any."""
     try:
-        parameters = inspect.signature(_locate(str(target))).parameters.values()
+        named, _, takes_anything = _arguments(_locate(str(target)))
     except (LookupError, TypeError, ValueError):
         return []
-    return [] if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
+    return [] if takes_anything else list(named)
 
 
 def explain_path(line: str, path: str, tree: Any) -> str | None:
@@ -103,13 +103,9 @@ def _check_call(node: dict, path: str, passed_in_code: set[str]) -> Iterator[str
         yield f"{path}._target_: {error.args[0]}"
         return
     try:
-        parameters = inspect.signature(function).parameters
+        named, hints, takes_anything = _arguments(function)
     except (TypeError, ValueError):
         return  # builtins without a signature
-    kinds = inspect.Parameter
-    named = {n: p for n, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)}
-    takes_anything = any(p.kind is kinds.VAR_KEYWORD for p in parameters.values())
-    hints = _hints(function)
     for name, value in node.items():
         if name in NODE_KEYS:
             continue
@@ -122,8 +118,30 @@ def _check_call(node: dict, path: str, passed_in_code: set[str]) -> Iterator[str
     if not node.get("_partial_") and "_args_" not in node:
         given = node.keys() | passed_in_code
         for name, parameter in named.items():
-            if parameter.default is kinds.empty and name not in given:
+            if parameter.default is parameter.empty and name not in given:
                 yield f"{path}.{name}: missing; {target} needs it"
+
+
+def _arguments(function: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
+    """Parameters that can be named, their type hints, and whether `function` takes any others too.
+
+    The **kwargs of a class are the arguments of its base, where both are of one package: it passes them on.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    hints, open_ended = _hints(function), any(p.kind is p.VAR_KEYWORD for p in parameters)
+    base = _base_with_init(function) if open_ended else None
+    if base is None:
+        return named, hints, open_ended
+    inherited, inherited_hints, open_ended = _arguments(base)
+    return inherited | named, inherited_hints | hints, open_ended
+
+
+def _base_with_init(function: Any) -> type | None:
+    """The next class whose `__init__` a class of the same package calls."""
+    classes = [cls for cls in getattr(function, "__mro__", ()) if "__init__" in vars(cls)]
+    packages = {cls.__module__.partition(".")[0] for cls in classes[:2]}
+    return classes[1] if len(classes) > 1 and len(packages) == 1 else None
 
 
 def _hints(function: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,8 @@ from torch.profiler import record_function
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from vst.batch import ClipBatch
-from vst.checkpoint import stylizer_content
+from vst.checkpoint import initialise, stylizer_content
+from vst.curriculum import Curriculum, Phase
 from vst.losses import Adversarial, LossSet, Outputs
 from vst.networks import Stylizer
 
@@ -36,13 +38,12 @@ class StyleTransferTask(pl.LightningModule):
         losses: the generator's terms; the Adversarial among them also has the discriminator's loss.
         optimizers: {"generator": params -> optimizer, "discriminator": params -> optimizer}.
         schedule: progress of the run in [0, 1] -> factor on both learning rates.
+        curriculum: what the steps train on in the course of the run. A loss term that it names joins by its ramp.
         model_config: plain dictionary that `vst.networks.build_stylizer` rebuilds the stylizer from; the only thing
             beside weights that a checkpoint holds of it.
         style_name: written into the checkpoint.
         ema_decay: decay of the exponential moving average of the generator, per batch; it starts lower.
         clip_norm: largest norm of the generator's and of the discriminator's gradient.
-        image_share: share of the run, at its start, that trains on the first frame of each clip alone: three times as
-            many steps for the picture before the film is taught to be calm.
         margin: pixels cut off each side of clip and result before any loss looks.
         seed: of the random draws in the steps.
     """
@@ -54,12 +55,12 @@ class StyleTransferTask(pl.LightningModule):
         losses: LossSet,
         optimizers: dict[str, OptimizerFactory],
         schedule: Callable[[float], float],
+        curriculum: Curriculum,
         *,
         model_config: dict[str, Any],
         style_name: str,
         ema_decay: float = 0.995,
         clip_norm: float = 5.0,
-        image_share: float = 0.0,
         margin: int = 24,
         seed: int = 1,
     ) -> None:
@@ -74,10 +75,12 @@ class StyleTransferTask(pl.LightningModule):
         assert (self.discriminator is None) == (self.adversarial is None), "an adversarial term and a discriminator"
         self.optimizer_factories = optimizers
         self.schedule = schedule
+        self.curriculum = curriculum
+        for name, term in losses.terms.items():
+            term.schedule = curriculum.schedule_of(name) or term.schedule
         self.model_config = model_config
         self.style_name = style_name
         self.clip_norm = clip_norm
-        self.image_share = image_share
         self.margin = margin
         self.seed = seed
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
@@ -98,8 +101,20 @@ class StyleTransferTask(pl.LightningModule):
     @property
     def progress_of_run(self) -> float:
         """Share of the run's batches that are done, in [0, 1]."""
-        total = self.trainer.num_training_batches * self.trainer.max_epochs
-        return min(self.batches_seen / max(total, 1), 1.0)
+        return _share(self.batches_seen, self._total())
+
+    def frames_of_batch(self, number: int, total: int) -> int:
+        """Frames that batch `number`, from 0, of `total` in a run trains on: a data module need not make more."""
+        return self.curriculum.frames(number, _share(number, total))
+
+    def _total(self) -> int:
+        return self.trainer.num_training_batches * self.trainer.max_epochs
+
+    def start_from(self, path: str) -> str:
+        """Take the weights of a trained model, see `vst.checkpoint.initialise`; returns one line for the log."""
+        taken = initialise(self.stylizer, self.discriminator, path)
+        self.ema.module.load_state_dict(self.stylizer.state_dict())
+        return taken
 
     def inference_stylizer(self) -> Stylizer:
         """The averaged stylizer in eval mode, on the task's device: what previews, benchmarks and checkpoints use."""
@@ -115,11 +130,13 @@ class StyleTransferTask(pl.LightningModule):
             optimizer_g = optimizer_g[0]
             optimizer_d = self.optimizers(use_pl_optimizer=not generator_turn)[1]
         self._set_learning_rates()
-        if self.progress_of_run < self.image_share:
-            batch = batch.first(1)
+        frames = self.frames_of_batch(self.batches_seen, self._total())
+        assert batch.frames.shape[1] >= frames, f"a clip of {batch.frames.shape[1]} frames, {frames} are asked for"
+        batch = batch.first(frames)
+        batch, resets = disturbed(batch, self.curriculum.phase_at(self.progress_of_run))
 
         with record_function("G/forward"), torch.set_grad_enabled(generator_turn):
-            outputs = self.outputs(self.stylizer, batch)
+            outputs = self.outputs(self.stylizer, batch, resets)
         inner = batch.interior(self.margin)
         logs: dict[str, Tensor] = {}
         if optimizer_d is not None:
@@ -157,11 +174,17 @@ class StyleTransferTask(pl.LightningModule):
         self.untoggle_optimizer(optimizer)
         return {"total": total, "gradient_norm": norm, **values}
 
-    def outputs(self, stylizer: Stylizer, batch: ClipBatch) -> Outputs:
-        """Stylise clips (B, T, 3, H, W) with the state carried, and draw a frame of each for the picture terms."""
+    def outputs(self, stylizer: Stylizer, batch: ClipBatch, resets: Sequence[int] = ()) -> Outputs:
+        """Stylise clips (B, T, 3, H, W) and draw a frame of each for the picture terms.
+
+        The state is carried along a clip, and dropped before the frames of the numbers `resets`.
+        """
 
         def stylise(frames: Tensor) -> Tensor:
-            return _cut(stylizer(frames)[0], self.margin)
+            length = frames.shape[1]
+            bounds = [0, *(t for t in resets if t < length), length]
+            runs = [stylizer(frames[:, start:end])[0] for start, end in pairwise(bounds)]
+            return _cut(torch.cat(runs, dim=1), self.margin)
 
         clip, frames = stylise(batch.frames), _cut(batch.frames, self.margin)
         rows = torch.arange(clip.shape[0], device=clip.device)
@@ -210,6 +233,19 @@ class StyleTransferTask(pl.LightningModule):
         return stylizer_content(self.inference_stylizer(), self.model_config, style=self.style_name)
 
 
+def disturbed(batch: ClipBatch, phase: Phase) -> tuple[ClipBatch, list[int]]:
+    """Splice clips, and draw the frames before which the state is dropped, as `phase` says: (batch, frames)."""
+    size, length = batch.frames.shape[:2]
+    if length == 1:
+        return batch, []
+    if phase.splice > 0:
+        starts = torch.randint(1, length, (size,))
+        batch = batch.spliced(torch.where(torch.rand(size) < phase.splice, starts, length))
+    if phase.reset == 0:
+        return batch, []
+    return batch, [t for t in range(1, length) if torch.rand(()).item() < phase.reset]
+
+
 class _Average:
     """Exponential moving average with a warm-up: after n updates the decay is at most (1 + n) / (10 + n).
 
@@ -222,6 +258,10 @@ class _Average:
     def __call__(self, average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
         decay = min(self.decay, (1 + int(updates)) / (10 + int(updates)))
         return torch.lerp(current, average, decay)
+
+
+def _share(number: int, total: int) -> float:
+    return min(number / max(total, 1), 1.0)
 
 
 def _cut(x: Tensor, margin: int) -> Tensor:

@@ -1,12 +1,15 @@
 """Items depend on (seed, index) alone: not on workers, passes or the epoch at which a run starts."""
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from data_modules.base import ClipDataModule, ClipDataset, EpochSampler, collate
+from data_modules.base import ClipDataModule, ClipDataset, EpochSampler, FramePlan, collate
 from vst.batch import Clip, ClipBatch
 from vst.errors import UserError
 
@@ -15,11 +18,12 @@ class TinyClips:
     def __init__(self, length: int = 3, size: int = 20, known: bool = True) -> None:
         self.length, self.size, self.known = length, size, known
 
-    def sample(self, rng: np.random.Generator) -> Clip:
-        frames = torch.from_numpy(rng.random((self.length, 3, self.size, self.size), dtype=np.float32))
+    def sample(self, rng: np.random.Generator, length: int | None = None) -> Clip:
+        length = length or self.length
+        frames = torch.from_numpy(rng.random((length, 3, self.size, self.size), dtype=np.float32))
         if not self.known:
             return Clip(frames, source="tiny")
-        pairs = self.length - 1
+        pairs = length - 1
         flow = torch.from_numpy(rng.random((pairs, 2, self.size, self.size), dtype=np.float32))
         return Clip(frames, source="tiny", flow=flow, valid=torch.ones(pairs, 1, self.size, self.size))
 
@@ -104,6 +108,70 @@ def test_epoch_sampler():
     assert list(sampler) == [0, 1, 2, 3, 4] and len(sampler) == 5
     sampler.set_epoch(3)
     assert list(sampler) == [15, 16, 17, 18, 19] == list(sampler)
+
+
+class Plan:
+    """One frame for the first four batches, then 3 and 2 in turn."""
+
+    def __init__(self, batches_seen: int = 0) -> None:
+        self.batches_seen = batches_seen
+
+    def frames_of_batch(self, number: int, total: int) -> int:
+        assert total == 9
+        return 1 if number < 4 else 3 - number % 2
+
+
+def test_no_frames_are_made_that_the_plan_does_not_ask_for():
+    assert list(EpochSampler(6, plan=FramePlan(Plan(), 9, 2))) == [(i, 1) for i in range(6)]
+    sampler = EpochSampler(6, 1, FramePlan(Plan(3), 9, 2))
+    assert list(sampler) == [(6, 1), (7, 1), (8, 3), (9, 3), (10, 2), (11, 2)]
+    task = Plan(3)
+    coming = iter(EpochSampler(4, 1, FramePlan(task, 9, 2)))
+    task.batches_seen += 1  # a loader asks for its items while the run goes on
+    assert list(coming) == [(4, 1), (5, 1), (6, 3), (7, 3)]
+
+
+class Planned(pl.LightningModule, Plan):
+    """Notes how many frames the batches of a run have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches_seen, self.epochs_done, self.seen = 0, 0, []
+        self.automatic_optimization = False
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters())
+
+    def training_step(self, batch: ClipBatch, _: int) -> None:
+        self.seen.append((batch.frames.shape[1], batch.flow.shape[1], float(batch.frames[0, 0, 0, 0, 0])))
+        self.batches_seen += 1
+
+    def on_train_epoch_end(self) -> None:
+        self.epochs_done += 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("limit", [{}, {"limit_train_batches": 3}, {"limit_train_batches": 0.5}])
+def test_a_run_is_fed_by_its_plan_from_any_epoch_on(workers, limit):
+    trainer = pl.Trainer(
+        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0,
+        enable_progress_bar=False, enable_model_summary=False, **limit,
+    )  # fmt: skip
+    straight, resumed = Planned(), Planned()
+    steps = 6 if limit else 3
+    trainer.fit(straight, tiny_module(num_workers=workers, steps_per_epoch=steps))
+    assert trainer.num_training_batches == 3
+    assert [frames for frames, _, _ in straight.seen] == [1, 1, 1, 1, 3, 2, 3, 2, 3]
+    assert [pairs for _, pairs, _ in straight.seen] == [0, 0, 0, 0, 2, 1, 2, 1, 2]
+    resumed.batches_seen, resumed.epochs_done = 3, 1
+    module = tiny_module(num_workers=workers, steps_per_epoch=steps)
+    module.trainer = SimpleNamespace(
+        lightning_module=resumed, max_epochs=3, limit_train_batches=trainer.limit_train_batches
+    )
+    batches = list(itertools.islice(module.train_dataloader(), 3))
+    assert [float(b.frames[0, 0, 0, 0, 0]) for b in batches] == [pixel for _, _, pixel in straight.seen[3:6]]
+    assert [b.frames.shape[1] for b in batches] == [1, 3, 2]
 
 
 def test_validation_is_the_same_on_each_pass_and_for_each_seed():

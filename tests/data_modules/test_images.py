@@ -153,6 +153,31 @@ def test_split_of_few_photographs_leaves_none_empty(count):
         assert train and val and not set(train) & set(val) and len(train) + len(val) == count
 
 
+def test_folders_named_train_and_val_are_the_split(tmp_path):
+    """As in COCO; what lies outside of them is neither trained nor validated on."""
+    for name in ("images/train2017/a.png", "images/train2017/b.png", "images/val2017/c.png", "test2017/d.png", "e.png"):
+        save(tmp_path / name, seed=len(name))
+    data = module(tmp_path, steps_per_epoch=10, clip_length=1)
+    data.setup()
+    trained = {name for batch in data.train_dataloader() for name in batch.source}
+    held_out = {name for batch in data.val_dataloader() for name in batch.source}
+    assert trained == {"images/train2017/a.png", "images/train2017/b.png"}
+    assert held_out == {"images/val2017/c.png"}
+    assert f"2 photographs of {tmp_path} (train2017)" in data.describe()
+    assert f"1 held-out photograph of {tmp_path} (val2017)" in data.describe()
+    assert data.preview_clips(2, length=2, size=48)[1].source == "images/val2017/c.png"
+
+
+@pytest.mark.parametrize("folders", [("train2017", "other"), ("trains", "valley"), ("val", "test")])
+def test_other_folders_are_no_split(tmp_path, folders):
+    names = [f"{folder}/{i}.png" for folder in folders for i in range(5)]
+    for i, name in enumerate(names):
+        save(tmp_path / name, seed=i)
+    train, val = images.folder_photos(tmp_path, 32)
+    assert sorted(train.names + val.names) == sorted(names)
+    assert (train.names, val.names) == split_names(names)
+
+
 def test_a_single_photograph_serves_both_and_says_so(tmp_path, caplog):
     save(tmp_path / "only.png")
     with caplog.at_level(logging.WARNING):

@@ -253,12 +253,30 @@ def test_unreadable_pictures_are_skipped_and_named(tmp_path, caplog, cache):
     assert "cannot identify" in style.describe()  # the reason
 
 
-def test_few_pictures_are_noted_and_enough_are_not(tmp_path):
-    for k in range(10):
+def test_the_count_is_that_of_the_readable_pictures(tmp_path):
+    for k in range(3):
         save(tmp_path / f"{k}.png", seed=k)
-    assert "fewer than 10" not in FolderStyle(tmp_path, crop=16, short_side=32).describe()
-    (tmp_path / "9.png").unlink()
-    assert "fewer than 10" in FolderStyle(tmp_path, crop=16, short_side=32).describe()
+    (tmp_path / "bad.png").touch()
+    assert FolderStyle(tmp_path, crop=16, short_side=32).count == 3
+    assert ImageStyle(tmp_path / "0.png", crop=16, short_side=32).count == 1
+
+
+def test_pictures_without_colour_are_noted(tmp_path):
+    ramp = np.tile(np.arange(0, 240, 3, dtype=np.uint8), (64, 1))
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    Image.fromarray(np.dstack([ramp, ramp + 2, ramp])).save(tmp_path / "nearly.jpg", quality=40)
+    note = "no picture has colour"
+    grey = FolderStyle(tmp_path, crop=16, short_side=32).describe()
+    assert note in grey and "\n" not in grey
+    Image.fromarray(np.dstack([ramp, ramp * 0.8, ramp * 0.6]).astype(np.uint8)).save(tmp_path / "sepia.png")
+    assert note not in FolderStyle(tmp_path, crop=16, short_side=32).describe()
+    assert note not in FolderStyle(tmp_path, crop=16, short_side=32, cache=1).describe(), "not all are known"
+
+
+def test_hidden_folders_are_passed_over(tmp_path):
+    save(tmp_path / "art/a.png", colour=(200, 0, 0))
+    save(tmp_path / "art/.trash/b.png", colour=(0, 200, 0))
+    assert FolderStyle(tmp_path / "art", crop=16, short_side=32).count == 1
 
 
 # ---- WikiArt

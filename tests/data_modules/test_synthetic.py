@@ -79,6 +79,8 @@ def test_a_missing_photograph_is_explained(monkeypatch):
 
 
 class TwoPlainPhotos:
+    place = "nothing"
+
     def __len__(self) -> int:
         return 2
 
@@ -90,7 +92,7 @@ class TwoPlainPhotos:
 
 def test_objects_come_from_the_same_or_another_photograph(monkeypatch):
     monkeypatch.setattr(motion, "HUE_TURN", 0)  # the photographs are told apart by their colour
-    clips = PhotoClips(TwoPlainPhotos(), length=2, size=48, kind="photograph", place="nothing")
+    clips = PhotoClips(TwoPlainPhotos(), length=2, size=48)
     colours = []
     for seed in range(40):
         clip = clips.sample(np.random.default_rng(seed))
@@ -107,7 +109,7 @@ def test_previews_are_long_large_and_without_objects():
     assert [tuple(clip.frames.shape) for clip in clips] == [(8, 3, 64, 64)] * 3
     assert len({clip.source for clip in clips}) == 3 and clips[0].source.endswith("chelsea.png")
     assert all(torch.equal(a.frames, b.frames) for a, b in zip(clips, again, strict=True))
-    plain = PhotoClips(TwoPlainPhotos(), 2, 48, "photograph", "nothing", camera_only=True)
+    plain = PhotoClips(TwoPlainPhotos(), 2, 48, camera_only=True)
     for seed in range(20):
         clip = plain.sample(np.random.default_rng(seed))
         assert len(clip.frames.argmax(dim=1).unique()) == 1, "an object cut from the other photograph"

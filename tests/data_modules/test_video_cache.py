@@ -201,6 +201,9 @@ def test_folders_that_cannot_be_used_are_errors_of_one_line(tmp_path: Path) -> N
     (tmp_path / "nothing").mkdir()
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "0001.jpg").touch()
+    (tmp_path / "photographs").mkdir()
+    for number in (1, 2, 7, 12, 40, 41, 80, 95):
+        (tmp_path / "photographs" / f"IMG_{number:04}.jpg").touch()
     (tmp_path / "hidden" / ".trash").mkdir(parents=True)
     (tmp_path / "hidden" / ".trash" / "a.mp4").touch()
     (tmp_path / "broken").mkdir()
@@ -209,9 +212,10 @@ def test_folders_that_cannot_be_used_are_errors_of_one_line(tmp_path: Path) -> N
     expected = {
         "missing": "no such folder",
         "nothing": "holds no videos",
-        "pictures": "1 pictures and no videos",
+        "pictures": "1 picture and no videos",
         "hidden": "holds no videos",
-        "broken": "none of its 1 video files can be read",
+        "photographs": "8 pictures and no videos .*data=images",
+        "broken": "none of its 1 video can be read",
         "file.mp4": "is a file",
     }
     for name, message in expected.items():

@@ -10,6 +10,7 @@ import vst.losses
 from tests.losses.cases import make, moving
 from tests.losses.test_perceptual import Colours
 from vst.batch import ClipBatch
+from vst.curriculum import Curriculum, Phase
 from vst.losses import Adversarial, LossSet, LossTerm, RangePenalty, TotalVariation
 from vst.networks import PatchDiscriminator, build_stylizer
 from vst.schedules import Constant, Ramp
@@ -82,6 +83,7 @@ def task():
         losses,
         {},
         Constant(),
+        Curriculum({"clips": Phase(share=1.0, frames=3)}),
         model_config=model,
         style_name="test",
         margin=8,

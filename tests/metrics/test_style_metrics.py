@@ -5,8 +5,16 @@ from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
-from vst.metrics import adain_distance, colour_distance, content_scores, gram_distance, patch_distance
+from vst.metrics import content_scores, look
 from vst.metrics import style as module
+
+
+def between(distance, features=None):
+    """The distance of two lists of pictures."""
+    return lambda pictures, styles: distance(look(pictures, features), look(styles, features))
+
+
+patch_distance, colour_distance = between(module.patch_distance), between(module.colour_distance)
 
 
 def picture(seed, height=48, width=56, smooth=1):
@@ -61,9 +69,10 @@ def test_gram_and_adain_against_loops():
         grams.append(((matrices[0] - matrices[1]) ** 2).sum() / (matrices[1] ** 2).sum())
         pairs = [(f(p), f(q)) for f in (lambda x: x.mean((1, 2)), lambda x: x.std((1, 2)))]
         moments.append(sum(((u - v) ** 2).sum() / (v**2).sum() for u, v in pairs))
-    assert gram_distance([a], [b], features) == pytest.approx(np.mean(grams), rel=1e-4)
-    assert adain_distance([a], [b], features) == pytest.approx(np.mean(moments), rel=1e-4)
-    assert gram_distance([a], [a], features) == adain_distance([a], [a], features) == 0
+    gram_distance, adain_distance = (between(d, features) for d in (module.gram_distance, module.adain_distance))
+    assert gram_distance([a], [b]) == pytest.approx(np.mean(grams), rel=1e-4)
+    assert adain_distance([a], [b]) == pytest.approx(np.mean(moments), rel=1e-4)
+    assert gram_distance([a], [a]) == adain_distance([a], [a]) == 0
 
 
 def test_content_scores_against_skimage():

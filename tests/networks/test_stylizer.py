@@ -5,10 +5,10 @@ from vst.networks import ConvGRU, ResidualGenerator, Stateless, Stylizer
 from vst.networks.layers import LocalContrast, lattice_lowpass
 
 
-def trained(width=8, recurrent=True):
+def trained(width=8, recurrent=True, **options):
     """A stylizer whose weights have left their special starting point, as after training."""
     torch.manual_seed(0)
-    stylizer = Stylizer(ResidualGenerator(width, 2), ConvGRU(width) if recurrent else Stateless())
+    stylizer = Stylizer(ResidualGenerator(width, 2, **options), ConvGRU(width) if recurrent else Stateless())
     with torch.no_grad():
         for parameter in stylizer.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -78,6 +78,17 @@ def test_what_happens_far_away_does_not_matter():
     a, b = stylizer(frame)[0], stylizer(changed)[0]
     assert (a - b)[..., :32, :32].abs().max() > 1e-2
     assert torch.equal(a[..., -64:, -64:], b[..., -64:, -64:])
+
+
+def test_instance_norm_is_the_control_that_pulses():
+    frame = torch.rand(1, 3, 320, 320)
+    changed = frame.clone()
+    changed[..., :32, :32] = 1.0
+    stylizer = trained(norm="instance")
+    a, b = stylizer(frame)[0], stylizer(changed)[0]
+    assert (a - b)[..., -64:, -64:].abs().max() > 1e-4
+    with pytest.raises(ValueError, match="'batch' is neither none nor instance"):
+        ResidualGenerator(8, 2, norm="batch")
 
 
 def test_eval_clamps_and_training_does_not():

@@ -1,18 +1,21 @@
-"""What an evaluation reads: clips, finished videos matched to them by name, style pictures."""
+"""What an evaluation reads: clips and finished results as videos or folders of frames, pictures, known flow."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from vst.errors import UserError, suggest
+from vst.flow import read_flo, resize_flow
 from vst.video import VideoReader
 
 Paths = str | Path | Sequence[str | Path]
@@ -20,6 +23,7 @@ Paths = str | Path | Sequence[str | Path]
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MIN_SIDE = 16
+DEEPEST = 3  # folders below a given one in which clips are looked for, as in JPEGImages/480p/<clip> of DAVIS
 
 
 def find_files(paths: Paths, key: str, suffixes: Sequence[str]) -> list[Path]:
@@ -28,52 +32,32 @@ def find_files(paths: Paths, key: str, suffixes: Sequence[str]) -> list[Path]:
     Raises UserError, which names the setting `key`, where a path leads to nothing.
     """
     found: list[Path] = []
-    for given in [paths] if isinstance(paths, str | Path) else paths:
-        path = Path(given).expanduser()
-        if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and p.is_file())
-            if not files:
-                raise UserError(f"{key}={given}: no {', '.join(suffixes)} file in this folder")
-        elif path.is_file():
-            files = [path]
-        else:
-            files = sorted(Path(p) for p in glob.glob(str(path)) if Path(p).is_file())
-            if not files:
-                names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-                raise UserError(f"{key}={given}: no such file or folder{suggest(path.name, names)}")
+    for path in _existing(paths, key):
+        files = _files(path, suffixes) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"{key}={path}: no {', '.join(suffixes)} file in this folder")
         found += [file for file in files if file not in found]
-    if not found:
-        raise UserError(f"{key}: the list is empty; give a file, a folder, or a list of them")
     return found
 
 
-def match_videos(videos: Sequence[Path], clips: Sequence[Path]) -> dict[Path, dict[str, Path]]:
-    """For each clip the finished videos made of it, by the name of their maker.
+def find_clips(paths: Paths, key: str) -> list[Path]:
+    """Videos and folders of frames: each path is one of these, a folder of them, or a pattern with *.
 
-    A video belongs to the clip whose name (without suffix) its own name begins with, the longest where several do. Its
-    maker is called after its folder and what its name adds: `other/street_scream.mp4` of `street.mp4` is
-    `other/scream`. Raises UserError for two clips of one name, two videos of one name, or where no video matches.
+    A folder stands for its videos; without any, for itself if it holds two pictures or more; else for the clips in the
+    folders below. Raises UserError as `find_files`.
     """
-    stems = [clip.stem for clip in clips]
-    for clip in clips:
-        if stems.count(clip.stem) > 1:
-            raise UserError(f"clips: two are named '{clip.stem}', and videos are matched by name; rename one")
-    matched: dict[Path, dict[str, Path]] = {clip: {} for clip in clips}
-    for video in videos:
-        clip = max((c for c in clips if _begins(video.stem, c.stem)), key=lambda c: len(c.stem), default=None)
-        if clip is None:
-            continue
-        rest = video.stem[len(clip.stem) :].lstrip("_-. ")
-        maker = "/".join(filter(None, [video.resolve().parent.name, rest]))
-        if maker in matched[clip]:
-            raise UserError(f"videos: {matched[clip][maker]} and {video} would both be '{maker}'; rename one")
-        matched[clip][maker] = video
-    if videos and not any(matched.values()):
-        raise UserError(
-            f"videos: none of {len(videos)} matches a clip; name them after their clip, "
-            f"{clips[0].stem}.mp4 or {clips[0].stem}_anything.mp4 (given: {videos[0].name})"
-        )
-    return matched
+    found: list[Path] = []
+    for path in _existing(paths, key):
+        clips = list(_clips(path, DEEPEST)) if path.is_dir() else [path]
+        if not clips:
+            raise UserError(f"{key}={path}: no {', '.join(VIDEOS)} file and no folder of frames in this folder")
+        found += [clip for clip in clips if clip not in found]
+    return found
+
+
+def clip_name(path: Path) -> str:
+    """What a clip is called: its folder's name, or the file's without its suffix."""
+    return path.name if path.is_dir() else path.stem
 
 
 def read_video(
@@ -81,24 +65,25 @@ def read_video(
 ) -> tuple[np.ndarray, str | None]:
     """The first `limit` frames (T, H, W, 3) uint8 RGB, upright, scaled by area, and what was wrong with the file.
 
-    They are `width` pixels wide and keep their shape, or of `size` (width, height). Raises UserError as
-    `vst.video.VideoReader` does, and for fewer than two frames.
+    They are `width` pixels wide and keep their shape, or of `size` (width, height). `path` is a video or a folder of
+    frames. Raises UserError as `vst.video.VideoReader` does, for a picture that cannot be read, for frames of different
+    shapes, and for fewer than two frames.
     """
-    frames: list[np.ndarray] = []
-    with VideoReader(path) as reader:
-        turns = round(reader.info.rotation / 90)
-        for frame in reader:
-            upright = np.ascontiguousarray(np.rot90(frame.image, turns))
-            height = round(upright.shape[0] * width / upright.shape[1])
-            target = size or (width, height)
-            if min(target) < MIN_SIDE:
-                raise UserError(f"{path}: {target[0]}x{target[1]} pixels at width={width}; give a larger width")
-            if target != upright.shape[1::-1]:
-                upright = cv2.resize(upright, target, interpolation=cv2.INTER_AREA)
-            frames.append(upright)
-            if len(frames) == limit:
-                break
-        damaged = reader.damaged
+    if path.is_dir():
+        pictures = sorted(_files(path, PICTURES), key=_natural)[:limit]
+        frames, damaged = [_scaled(_picture(file, "clips"), width, size, path) for file in pictures], None
+        odd = next((p for p, frame in zip(pictures, frames, strict=True) if frame.shape != frames[0].shape), None)
+        if odd is not None:
+            raise UserError(f"{odd}: another shape than the first frame of this clip; give frames of one size")
+    else:
+        frames = []
+        with VideoReader(path) as reader:
+            turns = round(reader.info.rotation / 90)
+            for frame in reader:
+                frames.append(_scaled(np.rot90(frame.image, turns), width, size, path))
+                if len(frames) == limit:
+                    break
+            damaged = reader.damaged
     if len(frames) < 2:
         raise UserError(f"{path}: fewer than two frames; nothing temporal can be measured")
     return np.stack(frames), damaged
@@ -108,11 +93,7 @@ def read_pictures(paths: Sequence[Path], longest: int) -> list[Tensor]:
     """Pictures (3, H, W) float in [0, 1], upright, scaled so that their longest side is `longest` pixels."""
     pictures = []
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise UserError(f"styles: {path} is not a picture that can be read; give a jpg or png") from error
+        picture = _picture(path, "styles")
         scale = longest / max(picture.shape[:2])
         size = tuple(max(MIN_SIDE, round(side * scale)) for side in picture.shape[1::-1])
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -120,5 +101,67 @@ def read_pictures(paths: Sequence[Path], longest: int) -> list[Tensor]:
     return pictures
 
 
-def _begins(name: str, stem: str) -> bool:
-    return name == stem or (name.startswith(stem) and not name[len(stem)].isalnum())
+def read_truth(folder: Path, clip: str, size: tuple[int, int], limit: int) -> dict[int, tuple[Tensor, Tensor]]:
+    """The known flow of a clip in Sintel's layout, `folder/<clip>/*.flo`: the n-th file leads from frame n to the next.
+
+    Returns:
+        By the index of the frame, up to `limit`: the flow (2, H, W) in pixels at `size` (height, width), and where it
+        is known (1, H, W) bool. Empty where there is no folder for the clip.
+    """
+    truth = {}
+    for index, file in enumerate(sorted((folder / clip).glob("*.flo"), key=_natural)[:limit]):
+        flow, known = read_flo(file)
+        whole = F.interpolate(known[None].float(), size, mode="area")[0] == 1
+        truth[index] = (resize_flow(flow[None], size)[0], whole)
+    return truth
+
+
+def _existing(paths: Paths, key: str) -> Iterator[Path]:
+    given_paths = [paths] if isinstance(paths, str | Path) else paths
+    if not given_paths:
+        raise UserError(f"{key}: the list is empty; give a file, a folder, or a list of them")
+    for given in given_paths:
+        path = Path(given).expanduser()
+        matches = [path] if path.exists() else sorted(Path(p) for p in glob.glob(str(path)))
+        if not matches:
+            names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            raise UserError(f"{key}={given}: no such file or folder{suggest(path.name, names)}")
+        yield from matches
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.is_file() and not p.name.startswith(".")
+    )
+
+
+def _clips(folder: Path, depth: int) -> Iterator[Path]:
+    videos = _files(folder, VIDEOS)
+    if videos:
+        yield from videos
+    elif len(_files(folder, PICTURES)) > 1:
+        yield folder
+    elif depth:
+        for below in sorted(p for p in folder.iterdir() if p.is_dir()):
+            yield from _clips(below, depth - 1)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Frame 10 comes after frame 9, also without leading zeros."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def _picture(path: Path, key: str) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{key}: {path} is not a picture that can be read; give a jpg or png") from error
+
+
+def _scaled(image: np.ndarray, width: int, size: tuple[int, int] | None, path: Path) -> np.ndarray:
+    target = size or (width, round(image.shape[0] * width / image.shape[1]))
+    if min(target) < MIN_SIDE:
+        raise UserError(f"{path}: {target[0]}x{target[1]} pixels at width={width}; give a larger width")
+    upright = np.ascontiguousarray(image)
+    return upright if target == image.shape[1::-1] else cv2.resize(upright, target, interpolation=cv2.INTER_AREA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ SCENE = 24  # frames of each scene around the cut, at most
 DRIFT_SIDE = 128  # longest side of the drift's frames
 DRIFT_CLIP = 60  # frames of the clip that loops, at most
 ATTACKED = 256  # longest side of the crop that is attacked
-PLAIN_NAMES = ("stylizer", "last", "best")  # file names that say less than their folder's
 
 
 @dataclass(frozen=True)
 class Model:
-    """A stylizer in eval mode; `remembers` is whether it hands on a state, `fingerprint` the begin of its SHA-256."""
+    """A stylizer in eval mode; `style` is what its checkpoint says, `fingerprint` the begin of its SHA-256, `remembers`
+    whether it hands on a state.
+    """
 
     name: str
+    style: str
     fingerprint: str
     stylizer: nn.Module
     device: torch.device
@@ -77,22 +79,21 @@ class Model:
         return step
 
 
-def load_models(paths: list[Path], device: torch.device) -> list[Model]:
-    """Load checkpoints (`vst.load_stylizer`). A `stylizer.pt` is called after its folder, others after the file; of
-    equal names the later ones get a number.
-    """
+def load_models(paths: Mapping[str, Path], device: torch.device) -> list[Model]:
+    """Load the checkpoints of these names (`vst.load_stylizer`)."""
     models: list[Model] = []
-    for path in paths:
+    for name, path in paths.items():
         stylizer = load_stylizer(path, device)
         with torch.inference_mode():
             _, state = stylizer(torch.zeros(1, 3, 32, 32, device=device), None, None)
-        name = base = path.resolve().parent.name if path.stem in PLAIN_NAMES else path.stem
-        number = 2
-        while name in {model.name for model in models}:
-            name, number = f"{base} #{number}", number + 1
         fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        models.append(Model(name, fingerprint, stylizer, device, bool(state)))
+        models.append(Model(name, _stored_style(path), fingerprint, stylizer, device, bool(state)))
     return models
+
+
+def _stored_style(path: Path) -> str:
+    content = torch.load(path, map_location="cpu", weights_only=True)["stylizer"]
+    return str(content.get("style") or "")
 
 
 def _shrunk(image: Tensor, longest: int) -> Tensor:

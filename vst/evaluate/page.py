@@ -35,6 +35,14 @@ MEANINGS = {
     "gram": "relative distance of Gram matrices of VGG features to the style",
     "adain": "relative distance of channel statistics of VGG features to the style",
     "content_vgg": "relative distance of deep VGG features to the input",
+    "sifid": "Frechet distance of shallow Inception features within single pictures to those of style pictures",
+    "kid_style": "kernel distance of Inception features of the frames of all clips to the style's pictures; unbiased",
+    "fid_style": "Frechet distance of the same; biased by few pictures: compare only equal numbers of them",
+    "art_fid": "(1 + lpips_content) (1 + FID on ArtFID's Inception), of all clips; biased as fid_style is",
+    "warp_lpips@1": "LPIPS between a frame and its warped successor where the flow is trusted",
+    "warp_lpips@10": "the same over ten frames",
+    "tlp_in": "100 times the difference of LPIPS between neighbouring frames from the input's own (TecoGAN)",
+    "lpips_content": "LPIPS to the input",
     "ssim": "structural similarity to the input",
     "psnr": "signal-to-noise ratio to the input, dB",
 }
@@ -96,8 +104,12 @@ def _table(rows: list[Row], metrics: list[str], number: Callable[[float | None],
 def _pareto(means: list[Row]) -> str:
     if not any("patch_style" in row.values for row in means):
         return "<p>No style was given (styles=picture or folder), so there is no style distance to plot.</p>"
-    plots = [pareto(means, x, "patch_style") for x in ("ratio", "per_detail")]
-    return f"<p>Down and to the left is better: nearer to the style, and calmer.</p>{''.join(plots)}"
+    plots = [pareto(means, x, "patch_style") for x in ("per_detail", "ratio")]
+    return (
+        "<p>Down and to the left is better: nearer to the style, and calmer. Circles are results, hollow squares their "
+        "controls, the diamond is the input. The dashed line joins the results that no other beats in both.</p>"
+        + "".join(plots)
+    )
 
 
 def _clip(pictures: ClipPictures) -> str:
@@ -108,14 +120,16 @@ def _clip(pictures: ClipPictures) -> str:
 
 
 def _figures(views: Views) -> str:
-    titles = ("first frame", "middle frame", "last frame")[: len(views.frames)]
+    count = len(views.frames)
+    titles = ("middle frame",) if count == 1 else ("first frame", "middle frame", "last frame")[:count]
     shown = [
         *zip(titles, views.frames, strict=True),
         (f"warp error in the middle, {AMPLIFIED} times", views.difference),
         ("middle column over time", views.strip),
     ]
+    lazy = "loading='lazy' decoding='async'"  # a page of many pictures opens at once
     return "".join(
-        f"<figure><img alt='{escape(title)}' src='{_data_url(picture)}'><figcaption>{title}</figcaption></figure>"
+        f"<figure><img {lazy} alt='{title}' src='{_data_url(picture)}'><figcaption>{title}</figcaption></figure>"
         for title, picture in shown
     )
 

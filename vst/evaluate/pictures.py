@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from vst.flow import warp
 from vst.metrics import Pair, to_tensor
 
 WIDTH = 320
@@ -17,9 +16,9 @@ STRIP_STEP = 4  # pixels that one frame is wide in a strip
 
 @dataclass(frozen=True)
 class Views:
-    """Pictures (h, w, 3) uint8 of one entry: three `frames`; the `difference` of a frame near the middle to its warped
-    successor, amplified; the `strip`: the middle column of every frame, side by side, where calm is straight lines.
-    `curve` is `ewarp_mean` of each pair of frames.
+    """Pictures (h, w, 3) uint8 of one entry: one to three `frames`; the `difference` of a frame near the middle to its
+    warped successor, amplified; the `strip`: the middle column of every frame, side by side, where calm is straight
+    lines. `curve` is `ewarp_mean` of each pair of frames.
     """
 
     entry: str
@@ -37,14 +36,16 @@ class ClipPictures:
     views: list[Views] = field(default_factory=list)
 
 
-def make_views(entry: str, video: np.ndarray, near: list[Pair], curve: list[float | None]) -> Views:
-    """The views of a video whose consecutive pairs of frames are `near`."""
+def make_views(
+    entry: str, video: np.ndarray, near: list[Pair], curve: list[float | None], brief: bool = False
+) -> Views:
+    """The views of a video whose consecutive pairs of frames are `near`; a `brief` one has the middle frame alone."""
     count = len(video)
     known = [pair for pair, value in zip(near, curve, strict=True) if value is not None] or near
     pair = min(known, key=lambda pair: abs(pair.first - count // 2))
     return Views(
         entry,
-        [_small(video[index]) for index in sorted({0, count // 2, count - 1})],
+        [_small(video[index]) for index in ([count // 2] if brief else sorted({0, count // 2, count - 1}))],
         _small(_difference(video, pair)),
         _strip(video),
         curve,
@@ -53,8 +54,7 @@ def make_views(entry: str, video: np.ndarray, near: list[Pair], curve: list[floa
 
 def _difference(video: np.ndarray, pair: Pair) -> np.ndarray:
     """|V_t - W(V_t+1)| where the flow is trusted, amplified; grey where it is not."""
-    warped, _ = warp(to_tensor(video[pair.second])[None], pair.flow[None])
-    error = (to_tensor(video[pair.first]) - warped[0]).abs() * AMPLIFIED
+    error = (to_tensor(video[pair.first]) - pair.warped(to_tensor(video[pair.second]))).abs() * AMPLIFIED
     error[:, ~pair.valid] = 0.5
     return (error.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 from vst.evaluate.pictures import Views
@@ -12,44 +13,60 @@ from vst.evaluate.results import Row
 WIDTH, HEIGHT = 660, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 46
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
+RESULTS = ("model", "video")
+COLUMNS, LINE, LONGEST = 2, 16, 44  # of the legend: columns, pixels between lines, letters of a name
 SMALLEST = 0.05  # on the axis of ratios, which is logarithmic: a frozen frame has 0
 
 
 def pareto(rows: Sequence[Row], x: str, y: str) -> str:
-    """A point for each row with both metrics; `x` on a logarithmic axis, `y` on a linear one from 0."""
+    """A numbered point for each row with both metrics, a legend, and the frontier of the results.
+
+    `x` is on a logarithmic axis, `y` on a linear one. Results are filled, controls hollow squares, the input a diamond;
+    the frontier joins the results that no other result beats in both. Down and to the left is better.
+    """
     points = [(row, row.values[x], row.values[y]) for row in rows if None not in (row.values.get(x), row.values.get(y))]
     if not points:
         return f"<p>{escape(x)} could not be measured.</p>"
     places = [max(SMALLEST, value) for _, value, _ in points]
-    low, high = math.log10(min(0.5, *places) * 0.9), math.log10(max(2.0, *places) * 1.4)
-    top = max(value for _, _, value in points) * 1.1 or 1.0
+    low, high = math.log10(min(0.7, *places) * 0.8), math.log10(max(1.5, *places) * 1.3)
+    heights = [height for *_, height in points]
+    margin = 0.08 * (max(heights) - min(heights)) or 0.1 * max(heights) or 1.0
+    bottom, top = max(0.0, min(heights) - margin), max(heights) + margin
 
     def across(value: float) -> float:
         return LEFT + (math.log10(max(SMALLEST, value)) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     def up(value: float) -> float:
-        return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
+        return HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)
 
     ticks_x = [t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= math.log10(t) <= high]
-    parts = [_axes(x, y, [(across(t), f"{t:g}") for t in ticks_x], [(up(t), f"{t:.2g}") for t in _ticks(top)])]
+    ticks_y = [t for t in _ticks(top - bottom, bottom) if bottom <= t <= top]
+    parts = [_axes(x, y, [(across(t), f"{t:g}") for t in ticks_x], [(up(t), f"{t:.3g}") for t in ticks_y])]
     parts.append(f"<line x1='{across(1):.1f}' x2='{across(1):.1f}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='#bbb' />")
-    placed = [(row, across(horizontal), up(vertical), horizontal, vertical) for row, horizontal, vertical in points]
-    taken = [(at, height + 4) for _, at, height, _, _ in placed]
-    for row, at, height, horizontal, vertical in sorted(placed, key=lambda point: point[2]):
-        colour = {"input": "#000", "control": "#999"}.get(row.kind) or _colour(row, rows)
-        parts.append(f"<circle cx='{at:.1f}' cy='{height:.1f}' r='5' fill='{colour}'>")
-        parts.append(f"<title>{escape(row.entry)}: {x} {horizontal:.3f}, {y} {vertical:.3f}</title></circle>")
-        below = f"{horizontal:.2g} (at the edge): " if horizontal < SMALLEST else ""
-        side, anchor = (-9, "end") if at > WIDTH - 200 else (9, "start")
-        text_at = height + 4
-        while any(abs(at + side - a) < 150 and abs(text_at - b) < 12 for a, b in taken if (a, b) != (at, height + 4)):
-            text_at += 4
-        taken.append((at + side, text_at))
-        parts.append(
-            f"<text x='{at + side:.1f}' y='{text_at:.1f}' font-size='11' fill='{colour}' text-anchor='{anchor}'>"
-            f"{below}{escape(row.entry)}</text>"
-        )
-    return _svg(parts)
+    best = frontier([(value, height) for row, value, height in points if row.kind in RESULTS])
+    corners = " ".join(f"{across(value):.1f},{up(height):.1f}" for value, height in best)
+    parts.append(f"<polyline points='{corners}' fill='none' stroke='#888' stroke-dasharray='5 3' />")
+    marks = [_Mark(row, _colour(row, rows), across(value), up(height)) for row, value, height in points]
+    labels = _placed([(mark.x, mark.y) for mark in marks])
+    for number, (mark, (at, height)) in enumerate(zip(marks, labels, strict=True), 1):
+        _, value, vertical = points[number - 1]
+        title = f"{number} {mark.row.entry}: {x} {value:.3f}, {y} {vertical:.3f}"
+        parts.append(f"<g>{mark.svg()}<title>{escape(title)}</title></g>")
+        if math.hypot(at - mark.x, height - mark.y) > 20:
+            ends = f"x1='{mark.x:.1f}' y1='{mark.y:.1f}' x2='{at:.1f}' y2='{height:.1f}'"
+            parts.append(f"<line {ends} stroke='#ccc' stroke-width='0.8' />")
+        centred = "text-anchor='middle' font-size='11'"
+        parts.append(f"<text x='{at:.1f}' y='{height + 4:.1f}' {centred} fill='{mark.colour}'>{number}</text>")
+    return _svg([*parts, *_legend(marks, [value for _, value, _ in points])], _legend_end(len(marks)))
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both coordinates (smaller is better), from left to right."""
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(points):
+        if not best or y < best[-1][1]:
+            best.append((x, y))
+    return best
 
 
 def curves(views: Sequence[Views]) -> str:
@@ -89,16 +106,69 @@ def _runs(curve: Sequence[float | None]) -> list[list[tuple[int, float]]]:
     return [run for run in runs if run]
 
 
+@dataclass(frozen=True)
+class _Mark:
+    """The sign of an entry at a place of the drawing."""
+
+    row: Row
+    colour: str
+    x: float
+    y: float
+
+    def svg(self) -> str:
+        x, y, colour = self.x, self.y, self.colour
+        if self.row.kind == "control":
+            return f"<rect x='{x - 4:.1f}' y='{y - 4:.1f}' width='8' height='8' fill='#fff' stroke='{colour}' />"
+        if self.row.kind == "input":
+            return f"<path d='M{x:.1f},{y - 6:.1f} l6,6 l-6,6 l-6,-6 Z' fill='{colour}' />"
+        return f"<circle cx='{x:.1f}' cy='{y:.1f}' r='5' fill='{colour}' />"
+
+
+def _placed(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A centre for the number of each point, near it, on no other point and no other number."""
+    taken = [*places]
+    centres = []
+    for x, y in places:
+        ways = [(0.0, -1.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.7, -0.7), (-0.7, -0.7), (0.7, 0.7), (-0.7, 0.7)]
+        near = [(x + step * dx, y + step * dy) for step in (12, 18, 26, 36, 48) for dx, dy in ways]
+        inside = [c for c in near if LEFT + 8 < c[0] < WIDTH - RIGHT and TOP < c[1] < HEIGHT - BOTTOM - 6] or near
+        free = (c for c in inside if all(abs(c[0] - a) > 13 or abs(c[1] - b) > 11 for a, b in taken))
+        centres.append(next(free, inside[0]))
+        taken.append(centres[-1])
+    return centres
+
+
+def _legend(marks: Sequence[_Mark], values: Sequence[float]) -> list[str]:
+    """Below the plot, in columns: number, sign, name."""
+    parts, lines = [], -(-len(marks) // COLUMNS)
+    for index, (mark, value) in enumerate(zip(marks, values, strict=True)):
+        x = LEFT + index // lines * ((WIDTH - LEFT) / COLUMNS)
+        y = HEIGHT + 12 + LINE * (index % lines)
+        sign = replace(mark, x=x + 22, y=y - 4).svg()
+        name = mark.row.entry if len(mark.row.entry) <= LONGEST else f"{mark.row.entry[: LONGEST - 1]}…"
+        edge = f" ({value:.2g}, at the edge)" if value < SMALLEST else ""
+        parts.append(f"<text x='{x + 10:.0f}' y='{y}' font-size='11' text-anchor='end'>{index + 1}</text>{sign}")
+        parts.append(f"<text x='{x + 32:.0f}' y='{y}' font-size='11' fill='{mark.colour}'>{escape(name)}{edge}</text>")
+    return parts
+
+
+def _legend_end(count: int) -> int:
+    return HEIGHT + 12 + LINE * -(-count // COLUMNS)
+
+
 def _colour(row: Row, rows: Sequence[Row]) -> str:
-    entries = [other.entry for other in rows if other.kind in ("model", "video")]
-    return COLOURS[entries.index(row.entry) % len(COLOURS)]
+    """Black for the input; a control has the colour of what it belongs to."""
+    entries = [other.entry for other in rows if other.kind in RESULTS]
+    owners = [entry for entry in entries if row.entry == entry or row.entry.startswith(f"{entry} ")]
+    return COLOURS[entries.index(max(owners, key=len)) % len(COLOURS)] if owners else "#000"
 
 
-def _ticks(top: float) -> list[float]:
-    """About five round numbers from 0 to `top`."""
-    step = 10.0 ** math.floor(math.log10(top / 2))
-    step = next(step * factor for factor in (1, 2, 5, 10) if top / (step * factor) <= 6)
-    return [step * index for index in range(int(top / step) + 1)]
+def _ticks(span: float, begin: float = 0.0) -> list[float]:
+    """About five round numbers from `begin` on, over `span`."""
+    step = 10.0 ** math.floor(math.log10(span / 2))
+    step = next(step * factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
+    first = math.ceil(begin / step)
+    return [step * index for index in range(first, int((begin + span) / step) + 1)]
 
 
 def _axes(x: str, y: str, ticks_x: list[tuple[float, str]], ticks_y: list[tuple[float, str]]) -> str:

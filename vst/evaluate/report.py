@@ -12,7 +12,6 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from vst import __version__
 from vst.errors import UserError
 from vst.evaluate.page import page
 from vst.evaluate.results import Evaluation, Row
@@ -92,13 +91,12 @@ def number(value: float | None) -> str:
 
 def wide(rows: list[Row], metrics: list[str]) -> tuple[list[str], list[list[str | int | float | None]]]:
     """Columns and lines of a table of rows, for CSV and W&B."""
-    lines = [[r.entry, r.kind, r.clip, r.frames, *(r.values.get(name) for name in metrics)] for r in rows]
-    return ["entry", "kind", "clip", "frames", *metrics], lines
+    lines = [[r.entry, r.kind, r.style, r.clip, r.frames, *(r.values.get(name) for name in metrics)] for r in rows]
+    return ["entry", "kind", "style", "clip", "frames", *metrics], lines
 
 
 def _write_json(evaluation: Evaluation, path: Path) -> None:
     content = {
-        "vst": __version__,
         "settings": evaluation.settings,
         "means": [asdict(row) for row in evaluation.means()],
         "rows": [asdict(row) for row in evaluation.rows],

@@ -107,7 +107,7 @@ class FeatureFrameDifference(FeatureTerm):
 
         def distance(a: Tensor, b: Tensor) -> Tensor:
             change = (a - b).unflatten(0, size).diff(dim=1)  # the difference of the differences
-            return change.square().mean() / b.square().mean().clamp_min(1e-12)
+            return batch.within_scenes(change.square()) / b.square().mean().clamp_min(1e-12)
 
         result, photo = (self.seen(outputs, x.flatten(0, 1)) for x in (outputs.clip, batch.frames))
         return self.mean_over_taps(distance, result, photo)

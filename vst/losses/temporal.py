@@ -99,7 +99,7 @@ class FrameDifference(LossTerm):
     least_frames = 2
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        return (outputs.clip.float() - batch.frames.float()).diff(dim=1).square().mean()
+        return batch.within_scenes((outputs.clip.float() - batch.frames.float()).diff(dim=1).square())
 
 
 def known_flow(batch: ClipBatch) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ same, and nothing is drawn at random: a call gives the same number again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -26,81 +27,87 @@ QUANTILES = 512
 DIRECTIONS = 64
 
 
-def patch_distance(pictures: Sequence[Tensor], styles: Sequence[Tensor]) -> float:
-    """Multi-scale sliced Wasserstein-1 distance between the distributions of patches, in standard deviations of style.
+@dataclass(frozen=True)
+class Look:
+    """What the distances need to know of a set of pictures, gathered once (`look`).
+
+    `patches`: for each level and size of filter the quantiles (FILTERS, QUANTILES) of the responses and their standard
+    deviations (FILTERS,), None where a picture is smaller than the filter; `colours` (DIRECTIONS, QUANTILES). Of every
+    layer of a feature network, if there is one: `grams` (C, C), `moments` (2, C) mean and deviation; `deepest`: the
+    last layer of each picture.
+    """
+
+    patches: list[tuple[Tensor, Tensor] | None]
+    colours: Tensor
+    grams: list[Tensor]
+    moments: list[Tensor]
+    deepest: list[Tensor]
+
+
+@torch.no_grad()
+def look(pictures: Sequence[Tensor], features: Features | None = None) -> Look:
+    """Gather what the distances below compare."""
+    patches: list[tuple[Tensor, Tensor] | None] = []
+    for level in range(LEVELS):
+        shrunk = _shrunk(pictures, level)
+        for size in SIZES:
+            fits = all(min(picture.shape[-2:]) >= size for picture in shrunk)
+            responses = _responses(shrunk, size) if fits else None
+            patches.append(None if responses is None else (_quantiles(responses), responses.std(dim=1, correction=0)))
+    colours = _quantiles(_directions() @ torch.cat([_lab(picture, len(pictures)) for picture in pictures], 1))
+    grams, moments, deepest = [], [], []
+    for picture in pictures if features else ():
+        maps = [feature[0].flatten(1) for feature in features(picture[None])]
+        grams.append([f @ f.T / f.shape[1] for f in maps])
+        moments.append([torch.stack([f.mean(1), f.std(1, correction=0)]) for f in maps])
+        deepest.append(maps[-1])
+    return Look(patches, colours, _means(grams), _means(moments), deepest)
+
+
+def patch_distance(a: Look, b: Look) -> float:
+    """Multi-scale sliced Wasserstein-1 distance between the distributions of patches, in standard deviations of `b`.
 
     Random filters of a fixed seed project patches of 3, 5 and 7 pixels to numbers; a projection's distance is the mean
     difference of the quantiles (Rabin et al. 2011), over the deviation of the style's. The mean over filters and over
     four levels of a pyramid. No pretrained network. 0 for a style against itself; about the size of 1 for strangers.
     """
-    distances = []
-    for level in range(LEVELS):
-        sides = [_shrunk(side, level) for side in (pictures, styles)]
-        for size in SIZES:
-            if all(min(p.shape[-2:]) >= size for side in sides for p in side):
-                a, b = (_responses(side, size) for side in sides)
-                scale = b.std(dim=1, correction=0).clamp_min(1e-3)
-                distances.append((_wasserstein(a, b) / scale).mean())
-    assert distances, "pictures are smaller than the smallest filter"
+    both = [(x, y) for x, y in zip(a.patches, b.patches, strict=True) if x is not None and y is not None]
+    assert both, "pictures are smaller than the smallest filter"
+    distances = [((x[0] - y[0]).abs().mean(1) / y[1].clamp_min(1e-3)).mean() for x, y in both]
     return float(torch.stack(distances).mean())
 
 
-def colour_distance(pictures: Sequence[Tensor], styles: Sequence[Tensor]) -> float:
+def colour_distance(a: Look, b: Look) -> float:
     """Sliced Wasserstein-1 distance between the colour distributions in CIELAB, in its units (1 is just visible).
 
     The mean over 64 fixed directions, evenly spread by the golden spiral; places as in `patch_distance`.
     """
-    turn = torch.arange(DIRECTIONS, dtype=torch.float32)
-    z = 1 - (2 * turn + 1) / DIRECTIONS
-    angle, radius = turn * torch.pi * (3 - 5**0.5), (1 - z * z).sqrt()
-    directions = torch.stack([radius * angle.cos(), radius * angle.sin(), z], 1)
-    a, b = (directions @ torch.cat([_lab(p, len(side)) for p in side], 1) for side in (pictures, styles))
-    return float(_wasserstein(a, b).mean())
+    return float((a.colours - b.colours).abs().mean())
 
 
-def gram_distance(pictures: Sequence[Tensor], styles: Sequence[Tensor], features: Features) -> float:
-    """Relative squared distance of mean Gram matrices, averaged over layers (Gatys et al. 2016, Eqs. 3-5).
+def gram_distance(a: Look, b: Look) -> float:
+    """Squared distance of mean Gram matrices, averaged over layers (Gatys et al. 2016, Eqs. 3-5).
 
-    Relative, |A - B|^2 / |B|^2, since networks scale their
-    layers differently.
+    Relative, |A - B|^2 / |B|^2, since networks scale their layers differently.
     """
-
-    def grams(side: Sequence[Tensor]) -> list[Tensor]:
-        per_picture = []
-        for picture in side:
-            flat = [f[0].flatten(1) for f in features(picture[None])]
-            per_picture.append([f @ f.T / f.shape[1] for f in flat])
-        return [torch.stack(layer).mean(0) for layer in zip(*per_picture, strict=True)]
-
-    layers = zip(grams(pictures), grams(styles), strict=True)
-    return float(torch.stack([(a - b).square().sum() / b.square().sum() for a, b in layers]).mean())
+    layers = zip(a.grams, b.grams, strict=True)
+    return float(torch.stack([(x - y).square().sum() / y.square().sum() for x, y in layers]).mean())
 
 
-def adain_distance(pictures: Sequence[Tensor], styles: Sequence[Tensor], features: Features) -> float:
+def adain_distance(a: Look, b: Look) -> float:
     """Relative squared distance of channel means plus that of channel deviations, averaged over layers.
 
     Huang and Belongie 2017, Eq. (13), there without the division by the style's own square.
     """
-
-    def statistics(side: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        per_picture = []
-        for picture in side:
-            flat = [f[0].flatten(1) for f in features(picture[None])]
-            per_picture.append([torch.stack([f.mean(1), f.std(1, correction=0)]) for f in flat])
-        return [torch.stack(layer).mean(0).unbind(0) for layer in zip(*per_picture, strict=True)]
-
-    layers = zip(statistics(pictures), statistics(styles), strict=True)
-    values = [sum((x - y).square().sum() / y.square().sum() for x, y in zip(a, b, strict=True)) for a, b in layers]
+    layers = zip(a.moments, b.moments, strict=True)
+    values = [((x - y).square().sum(1) / y.square().sum(1)).sum() for x, y in layers]
     return float(torch.stack(values).mean())
 
 
-def feature_distance(pictures: Sequence[Tensor], contents: Sequence[Tensor], features: Features) -> float:
+def feature_distance(pictures: Look, contents: Look) -> float:
     """Relative squared distance of the last layer, picture by picture (content loss of Gatys et al. 2016, Eq. 1)."""
-    values = []
-    for picture, content in zip(pictures, contents, strict=True):
-        a, b = (features(p[None])[-1] for p in (picture, content))
-        values.append((a - b).square().sum() / b.square().sum())
-    return float(torch.stack(values).mean())
+    pairs = zip(pictures.deepest, contents.deepest, strict=True)
+    return float(torch.stack([(a - b).square().sum() / b.square().sum() for a, b in pairs]).mean())
 
 
 def content_scores(pictures: Sequence[Tensor], contents: Sequence[Tensor]) -> dict[str, float]:
@@ -148,9 +155,17 @@ def _equal(groups: list[Tensor]) -> Tensor:
     return torch.cat([g[:, torch.linspace(0, g.shape[1] - 1, count).round().long()] for g in groups], 1)
 
 
-def _wasserstein(a: Tensor, b: Tensor) -> Tensor:
-    """(F, n) and (F, m) -> (F,): mean difference of QUANTILES quantiles."""
-    return (_quantiles(a) - _quantiles(b)).abs().mean(1)
+@lru_cache(maxsize=1)
+def _directions() -> Tensor:
+    """(DIRECTIONS, 3) of length 1."""
+    turn = torch.arange(DIRECTIONS, dtype=torch.float32)
+    z = 1 - (2 * turn + 1) / DIRECTIONS
+    angle, radius = turn * torch.pi * (3 - 5**0.5), (1 - z * z).sqrt()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], 1)
+
+
+def _means(per_picture: list[list[Tensor]]) -> list[Tensor]:
+    return [torch.stack(layer).mean(0) for layer in zip(*per_picture, strict=True)]
 
 
 def _quantiles(x: Tensor) -> Tensor:

@@ -6,16 +6,18 @@ forward flow of the input and compared where Sundaram's rule (`vst.flow.occlusio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from vst.flow import dis_flow, occlusion_mask, warp
+from vst.flow import DIS, FlowEstimator, occlusion_mask
 
 MIN_VALID = 0.05  # share of trusted pixels below which a pair of frames says nothing: a cut, or a flow that failed
 STATIC_FLOW = 0.3  # pixels of motion below which a pixel counts as standing still
@@ -37,6 +39,26 @@ class Pair:
     second: int
     flow: Tensor
     valid: Tensor
+
+    @cached_property
+    def grid(self) -> Tensor:
+        """(1, H, W, 2) for `grid_sample`, which makes warping many videos along one motion cheap."""
+        height, width = self.flow.shape[-2:]
+        x = self.flow[0].double() + torch.arange(width)
+        y = self.flow[1].double() + torch.arange(height)[:, None]
+        places = torch.stack([2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1], -1)
+        return places.float()[None]
+
+    @cached_property
+    def still(self) -> Tensor | None:
+        """(H, W) float 0/1, where nothing moves; None where that is too little to say something."""
+        still = self.valid & (self.flow.square().sum(0).sqrt() < STATIC_FLOW)
+        few = self.valid.float().mean() < MIN_VALID or still.float().mean() <= MIN_STATIC
+        return None if few else still.float()
+
+    def warped(self, frame: Tensor) -> Tensor:
+        """The second frame (3, H, W) as it would look at the time of the first; the border is repeated outside."""
+        return F.grid_sample(frame[None], self.grid, mode="bilinear", padding_mode="border", align_corners=True)[0]
 
 
 @dataclass(frozen=True)
@@ -62,21 +84,37 @@ def to_tensor(frame: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1).float() / 255
 
 
-def input_motion(source: np.ndarray, interval: int = 1, stride: int = 1) -> Iterator[Pair]:
-    """Pairs (t, t + interval) of the input for t = 0, stride, 2 * stride, ..., with DIS flow."""
+def input_motion(
+    source: np.ndarray,
+    interval: int = 1,
+    stride: int = 1,
+    estimate: FlowEstimator | None = None,
+    truth: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+) -> Iterator[Pair]:
+    """Pairs (t, t + interval) of the input for t = 0, stride, 2 * stride, ...
+
+    `estimate` is the estimator of flow, DIS where it is None. `truth` has the known flow (2, H, W) of frame t to the
+    next and where it is known (1, H, W) for some t: it is used instead; its mask still needs the estimated way back.
+    """
+    estimate, truth = estimate or DIS(), truth or {}
     for first in range(0, len(source) - interval, stride):
-        a, b = to_tensor(source[first]), to_tensor(source[first + interval])
-        flow, back = dis_flow(a, b), dis_flow(b, a)
-        yield Pair(first, first + interval, flow, occlusion_mask(flow[None], back[None])[0, 0].bool())
+        a, b = (to_tensor(source[index])[None] for index in (first, first + interval))
+        back = estimate(b, a)
+        if interval == 1 and first in truth:
+            flow, known = truth[first]
+            valid = occlusion_mask(flow[None], back)[0, 0].bool() & known[0]
+        else:
+            flow = estimate(a, b)[0]
+            valid = occlusion_mask(flow[None], back)[0, 0].bool()
+        yield Pair(first, first + interval, flow, valid)
 
 
 def warp_errors(video: np.ndarray, pairs: list[Pair]) -> WarpErrors:
     """How far each pair's second frame, warped back, is from its first."""
     squared, valid = [], []
     for pair in pairs:
-        warped, _ = warp(to_tensor(video[pair.second])[None], pair.flow[None])
-        difference = (to_tensor(video[pair.first]) - warped[0]).square().sum(0)
-        squared.append(float(difference[pair.valid].sum(dtype=torch.float64)))
+        difference = (to_tensor(video[pair.first]) - pair.warped(to_tensor(video[pair.second]))).square_().sum(0)
+        squared.append(float((difference * pair.valid).sum(dtype=torch.float64)))
         valid.append(int(pair.valid.sum()))
     return WarpErrors(np.array(squared), np.array(valid), int(np.prod(video.shape[1:3])))
 
@@ -131,12 +169,10 @@ def flicker(video: np.ndarray, source: np.ndarray, pairs: list[Pair]) -> float |
     """Mean squared frame difference on pixels that stand still, over the input's; None where nothing stands still."""
     energies = []
     for pair in pairs:
-        still = pair.valid & (pair.flow.square().sum(0).sqrt() < STATIC_FLOW)
-        if pair.valid.float().mean() < MIN_VALID or still.float().mean() <= MIN_STATIC:
-            continue
-        at = still.numpy()
-        steps = (frames[pair.first][at].astype(np.float32) - frames[pair.second][at] for frames in (video, source))
-        energies.append([float(np.mean(np.square(step / 255))) for step in steps])
+        if pair.still is not None:
+            steps = (to_tensor(frames[pair.first]) - to_tensor(frames[pair.second]) for frames in (video, source))
+            total = 3 * float(pair.still.sum())
+            energies.append([float((step.square_().sum(0) * pair.still).sum()) / total for step in steps])
     if not energies:
         return None
     out, own = np.mean(energies, axis=0)
@@ -160,37 +196,53 @@ def farneback(video: np.ndarray) -> list[np.ndarray]:
 @dataclass(frozen=True)
 class Reference:
     """An input with all that is measured of it once: its motion at distance 1 (`near`) and 10 (`far`, every fifth
-    frame), its own warp errors on both, and its Farneback flows.
+    frame), its own warp errors on both, and its Farneback flows. `far` and `flows` are None in a quick one.
     """
 
     source: np.ndarray
     near: list[Pair]
-    far: list[Pair]
     near_errors: WarpErrors
-    far_errors: WarpErrors
-    flows: list[np.ndarray]
+    far: list[Pair] | None = None
+    far_errors: WarpErrors | None = None
+    flows: list[np.ndarray] | None = None
 
     @classmethod
-    def of(cls, source: np.ndarray) -> Reference:
-        near, far = list(input_motion(source)), list(input_motion(source, FAR, FAR // 2))
-        errors = (warp_errors(source, pairs) for pairs in (near, far))
-        return cls(source, near, far, *errors, farneback(source))
+    def of(
+        cls,
+        source: np.ndarray,
+        estimate: FlowEstimator | None = None,
+        truth: Mapping[int, tuple[Tensor, Tensor]] | None = None,
+        quick: bool = False,
+    ) -> Reference:
+        """Measure the input; `estimate` and `truth` as in `input_motion`."""
+        near = list(input_motion(source, estimate=estimate, truth=truth))
+        reference = cls(source, near, warp_errors(source, near))
+        if quick:
+            return reference
+        far = list(input_motion(source, FAR, FAR // 2, estimate))
+        return replace(reference, far=far, far_errors=warp_errors(source, far), flows=farneback(source))
 
     def first(self, length: int) -> Reference:
         """The reference of the first `length` frames, at least 2."""
-        near, far = ([pair for pair in pairs if pair.second < length] for pairs in (self.near, self.far))
-        errors = (self.near_errors.first(len(near)), self.far_errors.first(len(far)))
-        return Reference(self.source[:length], near, far, *errors, self.flows[: length - 1])
+        near = [pair for pair in self.near if pair.second < length]
+        shorter = Reference(self.source[:length], near, self.near_errors.first(len(near)))
+        if self.far is None or self.far_errors is None or self.flows is None:
+            return shorter
+        far = [pair for pair in self.far if pair.second < length]
+        return replace(shorter, far=far, far_errors=self.far_errors.first(len(far)), flows=self.flows[: length - 1])
 
 
-def temporal_scores(video: np.ndarray, reference: Reference) -> dict[str, float | None]:
-    """All temporal metrics of a video as long as the reference, named as in the report; None where not measurable."""
+def temporal_scores(video: np.ndarray, reference: Reference, near: WarpErrors | None = None) -> dict[str, float | None]:
+    """All temporal metrics of a video as long as the reference, named as in the report; None where not measurable.
+
+    `near` are its `warp_errors` on the reference's near pairs, where they are known already.
+    """
     source = reference.source
     assert video.shape == source.shape, (video.shape, source.shape)
-    near, far = warp_errors(video, reference.near), warp_errors(video, reference.far)
+    near = near or warp_errors(video, reference.near)
     ratio = _ratio(ewarp_mean(near), ewarp_mean(reference.near_errors))
     sharpness = detail(video, source)
-    return {
+    scores = {
         "ewarp_mean@1": ewarp_mean(near),
         "ewarp_l2@1": ewarp_l2(near),
         "ewarp_in@1": ewarp_mean(reference.near_errors),
@@ -199,12 +251,15 @@ def temporal_scores(video: np.ndarray, reference: Reference) -> dict[str, float 
         "per_detail": _ratio(ratio, sharpness),
         "change": change(video, source),
         "flicker": flicker(video, source, reference.near),
-        f"ewarp_mean@{FAR}": ewarp_mean(far),
-        f"ratio@{FAR}": _ratio(ewarp_mean(far), ewarp_mean(reference.far_errors)),
         "e_stab": e_stab(near),
         "rmse_rerevst@1": rmse_rerevst(near),
-        "tof_in": tof(farneback(video), reference.flows),
     }
+    if reference.far is not None and reference.far_errors is not None and reference.flows is not None:
+        far = warp_errors(video, reference.far)
+        scores[f"ewarp_mean@{FAR}"] = ewarp_mean(far)
+        scores[f"ratio@{FAR}"] = _ratio(ewarp_mean(far), ewarp_mean(reference.far_errors))
+        scores["tof_in"] = tof(farneback(video), reference.flows)
+    return scores
 
 
 def _ratio(value: float | None, base: float | None) -> float | None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vst.networks.layers import LocalContrast, ResidualBlock, lattice_lowpass
+from vst.networks.layers import LocalContrast, ResidualBlock, lattice_lowpass, normalisation
 
 
 class ResidualGenerator(nn.Module):
@@ -21,16 +21,19 @@ class ResidualGenerator(nn.Module):
     Args:
         width: channels of the features.
         num_blocks: residual blocks; their dilations run 1, 2, 4, 1, 2, 4, ...
+        norm: `none`, or `instance` for the control that depends on the whole frame.
+        contrast_floor: local deviations below it are taken for noise, see LocalContrast.
     """
 
     stride = 4
 
-    def __init__(self, width: int, num_blocks: int) -> None:
+    def __init__(self, width: int, num_blocks: int, norm: str = "none", contrast_floor: float = 0.01) -> None:
         super().__init__()
         self.width = width
-        self.contrast = LocalContrast(3, floor=0.01)
+        self.contrast = LocalContrast(3, floor=contrast_floor)
         self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3)) for i in range(num_blocks)))
+        self.norm = normalisation(norm, width)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
         self.lowpass = lattice_lowpass(3)
         with torch.no_grad():
@@ -41,7 +44,7 @@ class ResidualGenerator(nn.Module):
         """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4 -> features (N, width, H/4, W/4)."""
         contrast = self.contrast(F.avg_pool2d(frames, self.stride))
         x = torch.cat([F.pixel_unshuffle(frames - 0.5, self.stride), contrast], dim=1)
-        return self.blocks(F.relu(self.stem(x)))
+        return self.blocks(F.relu(self.norm(self.stem(x))))
 
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:
         """Features (N, width, H/4, W/4) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""

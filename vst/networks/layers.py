@@ -9,18 +9,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), (B, C, h, w) to the same. The second convolution starts at a tenth of its scale."""
+def normalisation(kind: str, channels: int) -> nn.Module:
+    """`none`, or `instance`: Ulyanov et al. 2017, by the statistics of the whole frame, kept as the field's control."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    raise ValueError(f"norm: {kind!r} is neither none nor instance")
 
-    def __init__(self, channels: int, dilation: int = 1) -> None:
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(norm(conv(x)))), (B, C, h, w) to the same. The second convolution starts at a tenth of its scale."""
+
+    def __init__(self, channels: int, dilation: int = 1, norm: str = "none") -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.norm = normalisation(norm, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         with torch.no_grad():
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(x)))
+        return x + self.second(F.relu(self.norm(self.first(x))))
 
 
 class SeparableFilter(nn.Module):

@@ -1,0 +1,78 @@
+"""What a camera does to every frame of a clip: noise, and an exposure that wavers.
+
+It changes colours only, so flow and validity of the clip stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from vst.errors import UserError
+
+MAX_NOISE = 0.5
+MAX_WAVER = 0.5
+
+
+class Sensor:
+    """Exposure that wavers over a clip, alike for all pixels of a frame, and noise that is new in each frame.
+
+    A value v becomes gain_t * v ** gamma_t + noise, cut to [0, 1]; gain_t and gamma_t follow a sine wave about 1.
+    By default nothing changes.
+
+    Args:
+        noise: smallest and largest standard deviation of the noise, one being drawn for each clip; white is 1.
+        gain: largest relative change of brightness.
+        gamma: largest relative change of the tone curve's exponent.
+
+    Raises:
+        UserError: a number is out of range.
+    """
+
+    def __init__(self, noise: Sequence[float] = (0.0, 0.0), gain: float = 0.0, gamma: float = 0.0) -> None:
+        numbers = tuple(noise)
+        if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= MAX_NOISE:
+            raise UserError(
+                f"data.noise is {list(numbers)}, it has to be the smallest and the largest standard deviation, "
+                f"such as [0, 0.016], between 0 and {MAX_NOISE}"
+            )
+        for name, value in (("gain", gain), ("gamma", gamma)):
+            if not 0 <= value <= MAX_WAVER:
+                raise UserError(f"data.{name} is {value}, it has to lie between 0 and {MAX_WAVER}")
+        self.noise, self.gain, self.gamma = numbers, gain, gamma
+
+    def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A new array of `frames` (T, 3, H, W), float32 RGB in [0, 1], as the camera would give them."""
+        gains = _waver(len(frames), self.gain, rng)
+        noise = None
+        if self.noise[1] > 0:
+            noise = rng.standard_normal(frames.shape, dtype=np.float32)
+            noise *= np.float32(rng.uniform(*self.noise))
+        if self.gamma > 0:
+            frames = _toned(frames, _waver(len(frames), self.gamma, rng))
+        exposed = np.multiply(frames, gains[:, None, None, None], order="C")
+        if noise is not None:
+            exposed += noise
+        return np.clip(exposed, 0, 1, out=exposed)
+
+
+CAMERA = Sensor(noise=(0.0, 0.008), gain=0.02)
+"""The camera that looks at photographs in synthetic motion, unless another is asked for."""
+
+
+def _waver(length: int, most: float, rng: np.random.Generator) -> np.ndarray:
+    """Factors (length,) about 1, within `most` of it, on a slow sine wave of random size."""
+    if most == 0:
+        return np.ones(length, np.float32)
+    wave = np.sin(rng.uniform(0, 2 * np.pi) + rng.uniform(0.1, 0.8) * np.arange(length))
+    return (1 + rng.uniform(0, most) * wave).astype(np.float32)
+
+
+def _toned(frames: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    # OpenCV's power is several times as quick as NumPy's; it wants matrices.
+    width = frames.shape[-1]
+    matrices = (np.ascontiguousarray(frame.clip(0, 1)).reshape(-1, width) for frame in frames)
+    powers = [cv2.pow(matrix, float(g)) for matrix, g in zip(matrices, exponents, strict=True)]
+    return np.stack(powers).reshape(frames.shape)

@@ -1,0 +1,81 @@
+"""A camera changes the colours of a clip frame by frame, alike for all pixels, and adds noise."""
+
+import numpy as np
+import pytest
+
+from data_modules.sensor import CAMERA, Sensor
+from vst.config import TrainConfig, compose_or_explain
+from vst.errors import UserError
+
+
+def ramp(length: int = 4) -> np.ndarray:
+    """Frames that are all alike and hold every value from 0 to 1."""
+    frame = np.linspace(0, 1, 3 * 40 * 40, dtype=np.float32).reshape(3, 40, 40)
+    return np.stack([frame] * length)
+
+
+def test_without_options_nothing_changes_and_nothing_is_drawn():
+    rng, untouched = np.random.default_rng(0), np.random.default_rng(0)
+    frames = ramp()
+    assert np.array_equal(Sensor()(frames, rng), frames)
+    assert rng.random() == untouched.random()
+
+
+def test_noise_is_new_in_each_frame_and_of_a_size_between_the_two():
+    grey = np.full((3, 3, 64, 64), 0.5, np.float32)
+    camera, sigmas = Sensor(noise=(0.01, 0.03)), []
+    for seed in range(40):
+        noise = camera(grey, np.random.default_rng(seed)) - 0.5
+        sigmas.append(noise.std())
+        assert abs(noise.mean()) < 1e-3
+        for a, b in ((noise[0], noise[1]), (noise[1], noise[2]), (noise[0, 0], noise[0, 1])):
+            assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.07
+    assert 0.0098 < min(sigmas) < 0.013 and 0.027 < max(sigmas) < 0.0306
+
+
+@pytest.mark.parametrize("options", [{"gain": 0.3}, {"gamma": 0.3}, {"gain": 0.2, "gamma": 0.2}])
+def test_exposure_wavers_by_one_map_for_all_pixels_of_a_frame(options):
+    """What a frame shows is gain * v ** gamma, with numbers that a fit of two of its pixels gives."""
+    frames, found = ramp(6), []
+    inner = (frames[0] > 0.05) & (frames[0] < 0.6)
+    for seed in range(30):
+        exposed = Sensor(**options)(frames, np.random.default_rng(seed))
+        for frame in exposed:
+            x, y = np.log(frames[0][inner]), np.log(frame[inner])
+            gamma = (y[-1] - y[0]) / (x[-1] - x[0])
+            gain = np.exp(y[0] - gamma * x[0])
+            assert np.abs(gain * frames[0][inner] ** gamma - frame[inner]).max() < 1e-5
+            found.append((gain, gamma))
+        assert exposed.min() >= 0 and exposed.max() <= 1
+    gains, gammas = np.abs(np.array(found).reshape(30, 6, 2) - 1).transpose(2, 0, 1)
+    for measured, most in ((gains, options.get("gain", 0)), (gammas, options.get("gamma", 0))):
+        assert measured.max() <= most + 1e-3 and measured.max() >= 0.7 * most
+        assert most == 0 or measured.std(axis=1).mean() > 0.02 * most, "it changes during a clip"
+
+
+def test_values_beyond_the_range_are_cut_before_the_tone_curve():
+    frames = ramp() * 3 - 1
+    exposed = Sensor(gamma=0.3)(frames, np.random.default_rng(1))
+    assert np.array_equal(exposed == 0, frames <= 0) and np.all(exposed[frames > 1] == 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": [0.1]}, r"data\.noise is \[0\.1\]"),
+        ({"noise": [0.02, 0.01]}, r"data\.noise"),
+        ({"noise": [-0.1, 0.01]}, r"data\.noise"),
+        ({"noise": [0, 3]}, r"between 0 and 0\.5"),
+        ({"gain": -0.1}, r"data\.gain is -0\.1"),
+        ({"gamma": 1.0}, r"data\.gamma is 1\.0"),
+    ],
+)
+def test_numbers_out_of_range_are_one_line(options, message):
+    with pytest.raises(UserError, match=message) as error:
+        Sensor(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_the_yaml_of_photographs_has_the_camera_that_validation_has():
+    data = compose_or_explain("train", ["data=synthetic"], TrainConfig).data
+    assert vars(Sensor(data.noise, data.gain, data.gamma)) == vars(CAMERA)
