@@ -158,8 +158,8 @@ class ClipDataModule(pl.LightningDataModule):
         num_workers: worker processes of the training loader; 0 loads in the main process.
         seed: seed of the training items.
         val_clips: number of validation clips, the same in each run.
-        noise, gain, gamma: what the camera does to training clips, see `data_modules.sensor.Sensor`. Validation has its
-            own, the same in each run.
+        noise, coarse, gain, gamma: what the camera does to training clips, see `data_modules.sensor.Sensor`.
+            Validation has its own, the same in each run.
 
     Raises:
         UserError: a number is out of range.
@@ -178,6 +178,7 @@ class ClipDataModule(pl.LightningDataModule):
         seed: int,
         val_clips: int = 4,
         noise: Sequence[float] = (0.0, 0.0),
+        coarse: float = 0.0,
         gain: float = 0.0,
         gamma: float = 0.0,
     ) -> None:
@@ -203,7 +204,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.val_clips = val_clips
-        self.sensor = Sensor(noise, gain, gamma)
+        self.sensor = Sensor(noise, coarse, gain, gamma)
         self._sources: tuple[ClipSource, ClipSource] | None = None
 
     @property

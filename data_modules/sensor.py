@@ -14,16 +14,22 @@ from vst.errors import UserError
 
 MAX_NOISE = 0.5
 MAX_WAVER = 0.5
+COARSE_CELLS = (2, 4, 8, 16)  # pixels; blocks of video codecs have 4 to 16
 
 
 class Sensor:
     """Exposure that wavers over a clip, alike for all pixels of a frame, and noise that is new in each frame.
+
+    White noise alone teaches little: a generator that averages over a few pixels is rid of it. What makes texture boil
+    in compressed films is noise that whole blocks share, and `coarse` noise has that shape: normal numbers on a grid of
+    2 to 16 pixels, interpolated, grey or coloured.
 
     A value v becomes gain_t * v ** gamma_t + noise, cut to [0, 1]; gain_t and gamma_t follow a sine wave about 1.
     By default nothing changes.
 
     Args:
         noise: smallest and largest standard deviation of the noise, one being drawn for each clip; white is 1.
+        coarse: largest standard deviation of the coarse noise, drawn for each clip from 0 on.
         gain: largest relative change of brightness.
         gamma: largest relative change of the tone curve's exponent.
 
@@ -31,17 +37,19 @@ class Sensor:
         UserError: a number is out of range.
     """
 
-    def __init__(self, noise: Sequence[float] = (0.0, 0.0), gain: float = 0.0, gamma: float = 0.0) -> None:
+    def __init__(
+        self, noise: Sequence[float] = (0.0, 0.0), coarse: float = 0.0, gain: float = 0.0, gamma: float = 0.0
+    ) -> None:
         numbers = tuple(noise)
         if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= MAX_NOISE:
             raise UserError(
                 f"data.noise is {list(numbers)}, it has to be the smallest and the largest standard deviation, "
                 f"such as [0, 0.016], between 0 and {MAX_NOISE}"
             )
-        for name, value in (("gain", gain), ("gamma", gamma)):
+        for name, value in (("coarse", coarse), ("gain", gain), ("gamma", gamma)):
             if not 0 <= value <= MAX_WAVER:
                 raise UserError(f"data.{name} is {value}, it has to lie between 0 and {MAX_WAVER}")
-        self.noise, self.gain, self.gamma = numbers, gain, gamma
+        self.noise, self.coarse, self.gain, self.gamma = numbers, coarse, gain, gamma
 
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A new array of `frames` (T, 3, H, W), float32 RGB in [0, 1], as the camera would give them."""
@@ -50,6 +58,9 @@ class Sensor:
         if self.noise[1] > 0:
             noise = rng.standard_normal(frames.shape, dtype=np.float32)
             noise *= np.float32(rng.uniform(*self.noise))
+        if self.coarse > 0:
+            blotches = _coarse_noise(frames.shape, rng) * np.float32(rng.uniform(0, self.coarse))
+            noise = blotches if noise is None else noise + blotches
         if self.gamma > 0:
             frames = _toned(frames, _waver(len(frames), self.gamma, rng))
         exposed = np.multiply(frames, gains[:, None, None, None], order="C")
@@ -58,8 +69,20 @@ class Sensor:
         return np.clip(exposed, 0, 1, out=exposed)
 
 
-CAMERA = Sensor(noise=(0.0, 0.008), gain=0.02)
+CAMERA = Sensor(noise=(0.0, 0.008), coarse=0.016, gain=0.02)
 """The camera that looks at photographs in synthetic motion, unless another is asked for."""
+
+
+def _coarse_noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """(T, 3, H, W) of standard deviation 1, smooth over one of COARSE_CELLS, grey every other time."""
+    length, channels, height, width = shape
+    cell = int(rng.choice(COARSE_CELLS))
+    channels = 1 if rng.random() < 0.5 else channels
+    grids = rng.standard_normal((length, height // cell + 2, width // cell + 2, channels), dtype=np.float32)
+    size = (cell * grids.shape[2], cell * grids.shape[1])
+    smooth = np.stack([cv2.resize(grid, size).reshape(size[1], size[0], channels) for grid in grids])
+    # Bilinear interpolation between independent numbers leaves two thirds of the variance on each axis.
+    return 1.5 * np.broadcast_to(smooth[:, :height, :width].transpose(0, 3, 1, 2), shape)
 
 
 def _waver(length: int, most: float, rng: np.random.Generator) -> np.ndarray:

@@ -33,6 +33,23 @@ def test_noise_is_new_in_each_frame_and_of_a_size_between_the_two():
     assert 0.0098 < min(sigmas) < 0.013 and 0.027 < max(sigmas) < 0.0306
 
 
+def test_coarse_noise_is_shared_by_neighbours_and_new_in_each_frame():
+    grey = np.full((3, 3, 64, 64), 0.5, np.float32)
+    sigmas, neighbours, channels = [], [], []
+    for seed in range(80):
+        noise = Sensor(coarse=0.1)(grey, np.random.default_rng(seed)) - 0.5
+        sigmas.append(noise.std())
+        neighbours.append(np.corrcoef(noise[..., 1:].ravel(), noise[..., :-1].ravel())[0, 1])
+        channels.append(np.corrcoef(noise[:, 0].ravel(), noise[:, 1].ravel())[0, 1])
+    assert 0.04 < np.mean(sigmas) < 0.06 and max(sigmas) < 0.13, "uniform from 0 to 0.1"
+    assert min(neighbours) > 0.45 and max(neighbours) > 0.95, "white noise has 0"
+    assert 0.3 < np.mean(np.array(channels) > 0.99) < 0.7, "grey every other time"
+    frames = np.concatenate(
+        [Sensor(coarse=0.1)(grey, np.random.default_rng(s))[:2].reshape(2, -1) for s in range(40)], 1
+    )
+    assert abs(np.corrcoef(frames - 0.5)[0, 1]) < 0.1
+
+
 @pytest.mark.parametrize("options", [{"gain": 0.3}, {"gamma": 0.3}, {"gain": 0.2, "gamma": 0.2}])
 def test_exposure_wavers_by_one_map_for_all_pixels_of_a_frame(options):
     """What a frame shows is gain * v ** gamma, with numbers that a fit of two of its pixels gives."""
@@ -66,6 +83,7 @@ def test_values_beyond_the_range_are_cut_before_the_tone_curve():
         ({"noise": [0.02, 0.01]}, r"data\.noise"),
         ({"noise": [-0.1, 0.01]}, r"data\.noise"),
         ({"noise": [0, 3]}, r"between 0 and 0\.5"),
+        ({"coarse": 0.6}, r"data\.coarse is 0\.6"),
         ({"gain": -0.1}, r"data\.gain is -0\.1"),
         ({"gamma": 1.0}, r"data\.gamma is 1\.0"),
     ],
@@ -78,4 +96,4 @@ def test_numbers_out_of_range_are_one_line(options, message):
 
 def test_the_yaml_of_photographs_has_the_camera_that_validation_has():
     data = compose_or_explain("train", ["data=synthetic"], TrainConfig).data
-    assert vars(Sensor(data.noise, data.gain, data.gamma)) == vars(CAMERA)
+    assert vars(Sensor(data.noise, data.coarse, data.gain, data.gamma)) == vars(CAMERA)

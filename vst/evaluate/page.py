@@ -91,13 +91,14 @@ def page(evaluation: Evaluation, number: Callable[[float | None], str]) -> str:
 
 def _table(rows: list[Row], metrics: list[str], number: Callable[[float | None], str], first: str) -> str:
     head = "".join(f"<th title='{escape(_meaning(name), quote=True)}'>{escape(name)}</th>" for name in metrics)
-    lines = []
+    styled, lines = any(row.style for row in rows), []
     for row in rows:
         cells = "".join(f"<td>{number(row.values.get(name))}</td>" for name in metrics)
-        lines.append(f"<tr class='{row.kind}'><td>{escape(row.entry)}</td><td>{row.frames}</td>{cells}</tr>")
+        style = f"<td>{escape(row.style)}</td>" if styled else ""
+        lines.append(f"<tr class='{row.kind}'><td>{escape(row.entry)}</td>{style}<td>{row.frames}</td>{cells}</tr>")
+    names = f"<th>{first}</th>{'<th>style</th>' * styled}<th>frames</th>"
     return (
-        f"<div class='scroll'><table><thead><tr><th>{first}</th><th>frames</th>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<div class='scroll'><table><thead><tr>{names}{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 

@@ -11,7 +11,7 @@ from vst.evaluate.pictures import Views
 from vst.evaluate.results import Row
 
 WIDTH, HEIGHT = 660, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 46
+LEFT, RIGHT, TOP, BOTTOM = 76, 20, 16, 46
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
 RESULTS = ("model", "video")
 COLUMNS, LINE, LONGEST = 2, 16, 44  # of the legend: columns, pixels between lines, letters of a name

@@ -9,6 +9,8 @@ import numpy as np
 
 from vst.evaluate.pictures import ClipPictures
 
+FIRST = ("ratio", "detail", "per_detail", "change", "patch_style", "colour_style")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,9 +53,10 @@ class Evaluation:
         return [self._mean(*entry) for entry in entries]
 
     def metrics(self) -> list[str]:
-        """The names of all metrics, in the order of the table."""
+        """The names of all metrics, in the order of the table: those first that one reads first."""
         values = [*(row.values for row in self.rows), *self.pooled.values()]
-        return list(dict.fromkeys(name for found in values for name in found))
+        names = dict.fromkeys(name for found in values for name in found)
+        return [*(name for name in FIRST if name in names), *(name for name in names if name not in FIRST)]
 
     def _mean(self, entry: str, kind: str, style: str) -> Row:
         rows = [row for row in self.rows if row.entry == entry]

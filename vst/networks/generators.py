@@ -22,15 +22,14 @@ class ResidualGenerator(nn.Module):
         width: channels of the features.
         num_blocks: residual blocks; their dilations run 1, 2, 4, 1, 2, 4, ...
         norm: `none`, or `instance` for the control that depends on the whole frame.
-        contrast_floor: local deviations below it are taken for noise, see LocalContrast.
     """
 
     stride = 4
 
-    def __init__(self, width: int, num_blocks: int, norm: str = "none", contrast_floor: float = 0.01) -> None:
+    def __init__(self, width: int, num_blocks: int, norm: str = "none") -> None:
         super().__init__()
         self.width = width
-        self.contrast = LocalContrast(3, floor=contrast_floor)
+        self.contrast = LocalContrast(3, floor=0.03)
         self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
         self.norm = normalisation(norm, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm) for i in range(num_blocks)))

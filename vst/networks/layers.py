@@ -19,7 +19,7 @@ def normalisation(kind: str, channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(norm(conv(x)))), (B, C, h, w) to the same. The second convolution starts at a tenth of its scale."""
+    """x + conv(relu(norm(conv(x)))), (B, C, h, w) to the same. The second one starts at a tenth of its scale."""
 
     def __init__(self, channels: int, dilation: int = 1, norm: str = "none") -> None:
         super().__init__()
