@@ -79,17 +79,18 @@ class FramePlan:
 
 
 class ClipDataset(Dataset[tuple[Clip, Tensor]]):
-    """Clips paired with crops of the style; item `index` is a pure function of (`seed`, `index`).
+    """Clips paired with crops of the style (K, 3, S, S); item `index` is a pure function of (`seed`, `index`).
 
     An item may be asked for as (`index`, frames of its clip) too. `length` is the nominal size of one epoch. Indices
-    beyond it are valid: `EpochSampler` uses them.
+    beyond it are valid: `EpochSampler` uses them. `style_crops` is K.
     """
 
-    def __init__(self, source: ClipSource, style: StyleSource, seed: int, length: int) -> None:
+    def __init__(self, source: ClipSource, style: StyleSource, seed: int, length: int, style_crops: int = 1) -> None:
         self.source = source
         self.style = style
         self.seed = seed
         self.length = length
+        self.style_crops = style_crops
 
     def __len__(self) -> int:
         return self.length
@@ -97,7 +98,8 @@ class ClipDataset(Dataset[tuple[Clip, Tensor]]):
     def __getitem__(self, item: int | tuple[int, int]) -> tuple[Clip, Tensor]:
         index, *frames = item if isinstance(item, tuple) else (item,)
         rng = np.random.default_rng([self.seed, index])
-        return self.source.sample(rng, *frames), self.style.sample(rng)
+        clip = self.source.sample(rng, *frames)
+        return clip, torch.stack([self.style.sample(rng) for _ in range(self.style_crops)])
 
 
 class EpochSampler(Sampler[int | tuple[int, int]]):
@@ -127,7 +129,10 @@ class EpochSampler(Sampler[int | tuple[int, int]]):
 
 
 def collate(items: Sequence[tuple[Clip, Tensor]]) -> ClipBatch:
-    """Stack items of `ClipDataset`. Either every clip of a batch knows its motion or none does."""
+    """Stack items of `ClipDataset`. Either every clip of a batch knows its motion or none does.
+
+    The first crop of the style in each item is the batch's `style`, all of them are its `style_pool`.
+    """
     clips = [clip for clip, _ in items]
     known = {clip.flow is not None for clip in clips} | {clip.valid is not None for clip in clips}
     assert len(known) == 1, "clips with and without known motion in one batch"
@@ -137,7 +142,8 @@ def collate(items: Sequence[tuple[Clip, Tensor]]) -> ClipBatch:
         valid = torch.stack([clip.valid for clip in clips])
     return ClipBatch(
         frames=torch.stack([clip.frames for clip in clips]),
-        style=torch.stack([style for _, style in items]),
+        style=torch.stack([crops[0] for _, crops in items]),
+        style_pool=torch.cat([crops for _, crops in items]),
         source=[clip.source for clip in clips],
         flow=flow,
         valid=valid,
@@ -158,6 +164,8 @@ class ClipDataModule(pl.LightningDataModule):
         num_workers: worker processes of the training loader; 0 loads in the main process.
         seed: seed of the training items.
         val_clips: number of validation clips, the same in each run.
+        style_crops: crops of the style per clip. Those of one batch are few pictures of a collection, and terms that
+            compare distributions would settle on what these have in common; they see all crops, the others one a clip.
         noise, coarse, gain, gamma: what the camera does to training clips, see `data_modules.sensor.Sensor`.
             Validation has its own, the same in each run.
 
@@ -177,6 +185,7 @@ class ClipDataModule(pl.LightningDataModule):
         num_workers: int,
         seed: int,
         val_clips: int = 4,
+        style_crops: int = 1,
         noise: Sequence[float] = (0.0, 0.0),
         coarse: float = 0.0,
         gain: float = 0.0,
@@ -192,6 +201,7 @@ class ClipDataModule(pl.LightningDataModule):
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
             ("val_clips", val_clips, 1),
+            ("style_crops", style_crops, 1),
         ):
             if value < least:
                 raise UserError(f"data.{name} is {value}, it has to be at least {least}")
@@ -204,6 +214,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.val_clips = val_clips
+        self.style_crops = style_crops
         self.sensor = Sensor(noise, coarse, gain, gamma)
         self._sources: tuple[ClipSource, ClipSource] | None = None
 
@@ -246,7 +257,7 @@ class ClipDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[ClipBatch]:
         samples = self.steps_per_epoch * self.batch_size
-        dataset = ClipDataset(self._sources[0], self.style, self.seed, samples)
+        dataset = ClipDataset(self._sources[0], self.style, self.seed, samples, self.style_crops)
         # Of the task and not of the trainer, whose own count is not restored yet when the workers start.
         task = self.trainer.lightning_module if self.trainer is not None else None
         plan = None
@@ -262,7 +273,7 @@ class ClipDataModule(pl.LightningDataModule):
         return min(limit, steps) if isinstance(limit, int) else int(limit * steps)
 
     def val_dataloader(self) -> DataLoader[ClipBatch]:
-        dataset = ClipDataset(self._sources[1], self.style, VALIDATION_SEED, self.val_clips)
+        dataset = ClipDataset(self._sources[1], self.style, VALIDATION_SEED, self.val_clips, self.style_crops)
         # Few clips: they are made sooner than a worker process starts.
         return self._loader(dataset, min(self.batch_size, self.val_clips), 0, None)
 

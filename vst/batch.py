@@ -30,6 +30,7 @@ class ClipBatch:
     `frames` (B, T, 3, H, W) and `style` (B, 3, h, w) are RGB in [0, 1]; `flow` (B, T-1, 2, H, W) in pixels and
     `valid` (B, T-1, 1, H, W) of 0 and 1 are None where the motion is not known; `source` names each item's origin.
     `cut` (B, T-1) of bool says where frame t+1 begins another scene (`valid` is 0 there); None if it never does.
+    `style_pool` (N, 3, h, w) are more crops of the style, for terms that compare whole distributions; None for `style`.
     """
 
     frames: Tensor
@@ -38,6 +39,12 @@ class ClipBatch:
     flow: Tensor | None = None
     valid: Tensor | None = None
     cut: Tensor | None = None
+    style_pool: Tensor | None = None
+
+    @property
+    def all_style(self) -> Tensor:
+        """Every crop of the style that came with the batch, (N, 3, h, w)."""
+        return self.style if self.style_pool is None else self.style_pool
 
     def pin_memory(self) -> ClipBatch:
         """Called by the DataLoader, which does not look into dataclasses by itself."""

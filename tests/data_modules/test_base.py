@@ -68,7 +68,7 @@ def epoch_of(loader: DataLoader, epoch: int) -> list[ClipBatch]:
 
 
 def same(a: ClipBatch, b: ClipBatch) -> bool:
-    pairs = ((a.frames, b.frames), (a.style, b.style), (a.flow, b.flow), (a.valid, b.valid))
+    pairs = ((a.frames, b.frames), (a.style_pool, b.style_pool), (a.flow, b.flow), (a.valid, b.valid))
     return all(torch.equal(x, y) for x, y in pairs) and a.source == b.source
 
 
@@ -189,6 +189,9 @@ def test_shapes_of_a_batch():
     assert batch.frames.shape == (2, 3, 3, 20, 20) and batch.style.shape == (2, 3, 12, 12)
     assert batch.flow.shape == (2, 2, 2, 20, 20) and batch.valid.shape == (2, 2, 1, 20, 20)
     assert batch.source == ["tiny", "tiny"]
+    many = next(iter(tiny_module(style_crops=5).train_dataloader()))
+    assert many.style.shape == (2, 3, 12, 12) and many.all_style.shape == (10, 3, 12, 12)
+    assert torch.equal(many.style, many.all_style[::5]) and len(many.all_style.flatten(1).unique(dim=0)) == 10
 
 
 def test_unknown_motion_stays_unknown_and_is_never_mixed():

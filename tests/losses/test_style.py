@@ -118,3 +118,22 @@ def test_sliced_wasserstein_of_one_small_picture_is_finite(size):
         assert SlicedWasserstein(1.0)(
             *make(torch.rand(1, 3, size, size), style=torch.rand(1, 3, size, size))
         ).isfinite()
+
+
+def test_sliced_wasserstein_asks_for_the_mixture_of_a_collection_and_not_for_its_middle():
+    """Dark and light pictures: a batch that draws one of them pulls towards grey, one that has all of them to both."""
+    torch.manual_seed(0)
+    dark, light = torch.full((1, 3, 64, 64), 0.1), torch.full((1, 3, 64, 64), 0.9)
+    grey, halves = torch.full((1, 3, 64, 64), 0.5), torch.cat([dark[..., :32], light[..., 32:]], -1)
+    term = SlicedWasserstein(1.0, levels=1, zero_mean=0.0)
+
+    def mean_over_draws(picture, pool):
+        values = []
+        for drawn in (dark, light):
+            batch, outputs = make(picture, style=drawn + 0.01 * torch.randn_like(drawn))
+            batch.style_pool = torch.cat([dark, light]) if pool else None
+            values.append(term(batch, outputs))
+        return torch.stack(values).mean()
+
+    assert mean_over_draws(halves, pool=True) < 0.5 * mean_over_draws(grey, pool=True)
+    assert mean_over_draws(halves, pool=False) > 0.9 * mean_over_draws(grey, pool=False)

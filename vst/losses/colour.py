@@ -34,8 +34,8 @@ class ColourHistogram(LossTerm):
         self.register_buffer("directions", directions / directions.norm(dim=1, keepdim=True), persistent=False)
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        count = min(self.samples, *(x.numel() // 3 for x in (outputs.still, batch.style)))
-        a, b = (self._sorted(x, count) for x in (outputs.still, batch.style))
+        count = min(self.samples, *(x.numel() // 3 for x in (outputs.still, batch.all_style)))
+        a, b = (self._sorted(x, count) for x in (outputs.still, batch.all_style))
         return (a - b).abs().mean()
 
     def _sorted(self, pictures: Tensor, count: int) -> Tensor:
@@ -74,7 +74,7 @@ class Palette(LossTerm):
         self.colours, self.samples = colours, samples
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        palette, spread = self.palette(batch.style)
+        palette, spread = self.palette(batch.all_style)
         pixels = outputs.still.float().transpose(0, 1).flatten(1).T
         nearest = _squared_distances(pixels.detach(), palette).argmin(dim=1)
         distance = (pixels - palette[nearest]).square().sum(dim=1).clamp_min(1e-12).sqrt()

@@ -20,6 +20,9 @@ class SlicedWasserstein(LossTerm):
     here on pixels). At every step and level one bank of filters is drawn. A filter's responses are divided by their
     standard deviation on the style, so that faint texture counts as much as strong colour.
 
+    The style's side is all crops of the batch. Few crops of a collection have few of its tones each, and the picture
+    that is nearest to all such draws on average lacks contrast: the barycentre of distributions, not their mixture.
+
     Args:
         weight, schedule: see LossTerm.
         levels: pyramid levels, each of half the resolution of the one before.
@@ -47,7 +50,7 @@ class SlicedWasserstein(LossTerm):
             self.register_buffer(f"bank_{size}", bank, persistent=False)
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        picture, style = outputs.still.float(), batch.style.float()
+        picture, style = outputs.still.float(), batch.all_style.float()
         distances = []
         for level in range(self.levels):
             if level:

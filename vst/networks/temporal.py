@@ -12,6 +12,10 @@ State = tuple[Tensor, ...]
 class Stateless(nn.Module):
     """No memory: features pass unchanged and the state is empty. The control of every recurrent module."""
 
+    def initial(self, features: Tensor) -> State:
+        """The state before the first frame, given that frame's features."""
+        return ()
+
     def forward(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
         return features, ()
 
@@ -41,10 +45,14 @@ class ConvGRU(nn.Module):
             self.gates.bias[: self.half] = 2.2  # sigmoid(2.2) = 0.9
             self.gates.bias[self.half :] = 0.0
 
+    def initial(self, features: Tensor) -> State:
+        """The state before the first frame, given that frame's features."""
+        return (features[:, self.half :],)
+
     def forward(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Features (B, C, h, w) and state ((B, C/2, h, w),) or None -> features (B, C, h, w) and the new state."""
         still, x = features.split(self.half, dim=1)
-        h = x if state is None else state[0]
+        (h,) = self.initial(features) if state is None else state
         z, r = torch.sigmoid(self.gates(torch.cat([x, h], 1))).split(self.half, dim=1)
         c = x + self.candidate(torch.cat([x, r * h], 1))
         h = (1 - z) * h + z * c

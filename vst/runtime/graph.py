@@ -1,0 +1,162 @@
+"""A stylizer as the graph of one frame: bytes in, bytes out, the memory as named inputs and outputs.
+
+This is what engines compile and export. The graph takes a frame whose border is there already (`add_border`): a border
+of bytes costs a tenth of one of floats inside the graph, and sides that are multiples of the stride are all that the
+tracing of dynamic shapes has to know.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass, fields
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vst.errors import UserError
+from vst.networks.layers import LocalContrast, SeparableFilter
+from vst.networks.stylizer import PADDING, Stylizer
+
+LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """What an engine has to know of a graph, kept in the metadata of exported files.
+
+    `states` are the channels of each tensor of the memory, (1, channels, h, w) with h and w the sides of the bordered
+    frame over `stride`. The frame gets `border` reflected pixels on each side and more at the right and the bottom, up
+    to a multiple of `stride`; the result is the middle, without `border`.
+    """
+
+    states: tuple[int, ...]
+    stride: int
+    border: int
+    style: str = ""
+    version: str = ""
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs, in order. `first` and the states are left out of a graph without memory."""
+        return ["frame", *(["first"] if self.states else []), *(f"state_{i}" for i in range(len(self.states)))]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return ["image", *(f"next_state_{i}" for i in range(len(self.states)))]
+
+    @property
+    def least_side(self) -> int:
+        """The smallest height and width of a frame that can be reflected into its border."""
+        return self.border + self.stride
+
+    def bordered(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of a frame with its border."""
+        return tuple(side + 2 * self.border + (-side - 2 * self.border) % self.stride for side in (height, width))
+
+    def state_shapes(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
+        """Shapes of the states of a frame of this size, without its border."""
+        rows, columns = (side // self.stride for side in self.bordered(height, width))
+        return [(1, channels, rows, columns) for channels in self.states]
+
+    def to_metadata(self) -> dict[str, str]:
+        """Strings for the metadata of a file."""
+        given = {f"vst_{key}": str(value) for key, value in asdict(self).items()}
+        given["vst_states"] = ",".join(map(str, self.states))
+        names = {"vst_inputs": ",".join(self.inputs), "vst_outputs": ",".join(self.outputs)}
+        return given | names | {"vst_frame": LAYOUT, "vst_padding": "reflect"}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str], source: object) -> GraphInfo:
+        """Read `to_metadata`. Raises UserError for a file that is not of vst."""
+        names = [field.name for field in fields(cls)]
+        if any(f"vst_{name}" not in metadata for name in names):
+            raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
+        text = {name: metadata[f"vst_{name}"] for name in names}
+        states = tuple(int(channels) for channels in text["states"].split(",") if channels)
+        return cls(states, int(text["stride"]), int(text["border"]), text["style"], text["version"])
+
+
+def add_border(frame: np.ndarray, info: GraphInfo) -> np.ndarray:
+    """(H, W, 3) uint8 -> (1, H', W', 3), reflected as `Stylizer` does in eval mode."""
+    height, width = frame.shape[:2]
+    rows, columns = info.bordered(height, width)
+    below, right = rows - height - info.border, columns - width - info.border
+    return cv2.copyMakeBorder(frame, info.border, below, info.border, right, cv2.BORDER_REFLECT_101)[None]
+
+
+class FrameGraph(nn.Module):
+    """`forward(frame, first, *state) -> (image, *state)` of a stylizer in eval mode.
+
+    `frame` is (1, H', W', 3) uint8 with its border, `image` (1, H' - 2 border, W' - 2 border, 3) uint8. `first`, bool
+    (1,), says that the film starts here or after a cut: the state is then not looked at. A stylizer without memory has
+    neither `first` nor states.
+
+    Args:
+        stylizer: is copied, and stays as it is.
+        dtype: of the convolutions of the network; pixels and their statistics are always float32, because the
+            difference of nearly equal squares that the local contrast rests on vanishes in half precision.
+    """
+
+    def __init__(
+        self, stylizer: Stylizer, style: str = "", version: str = "", dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        stylizer = copy.deepcopy(stylizer).eval().requires_grad_(False)
+        self.generator, self.temporal = stylizer.generator, stylizer.temporal
+        self.info = GraphInfo(self._channels_of_states(), self.generator.stride, PADDING, style, version)
+        if dtype not in (None, torch.float32):
+            _lower(self, dtype)
+
+    def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        pixels = frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
+        features = self.generator.encode(pixels)
+        state = ()
+        if self.info.states:
+            first, *before = memory
+            fresh = self.temporal.initial(features)
+            first = first.view(1, 1, 1, 1)
+            state = tuple(torch.where(first, new, old) for new, old in zip(fresh, before, strict=True))
+        features, state = self.temporal(features, state)
+        image = self.generator.decode(features, pixels)
+        border = self.info.border
+        image = image[:, :, border:-border, border:-border]
+        image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
+        return image.permute(0, 2, 3, 1), *state
+
+    def zeros(self, height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        """States for a frame of this size that nothing will look at."""
+        return tuple(
+            torch.zeros(s, device=device, dtype=self.state_dtype) for s in self.info.state_shapes(height, width)
+        )
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.temporal.parameters()), torch.float32)
+
+    @torch.inference_mode()
+    def _channels_of_states(self) -> tuple[int, ...]:
+        side = 16 * self.generator.stride
+        features = self.generator.encode(torch.zeros(1, 3, side, side))
+        return tuple(state.shape[1] for state in self.temporal.initial(features))
+
+
+class _LowPrecision(nn.Module):
+    """A convolution in another data type, whatever it is given."""
+
+    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.convolution, self.dtype = convolution.to(dtype), dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x.to(self.dtype))
+
+
+def _lower(module: nn.Module, dtype: torch.dtype) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, _LowPrecision(child, dtype))
+        elif not isinstance(child, LocalContrast | SeparableFilter):
+            _lower(child, dtype)
