@@ -137,3 +137,47 @@ def test_sliced_wasserstein_asks_for_the_mixture_of_a_collection_and_not_for_its
 
     assert mean_over_draws(halves, pool=True) < 0.5 * mean_over_draws(grey, pool=True)
     assert mean_over_draws(halves, pool=False) > 0.9 * mean_over_draws(grey, pool=False)
+
+
+def learned_contrast(memory):
+    """Slope that a map y = a x + b learns from dark and light batches in turn; the style has the same tones: 1."""
+    torch.manual_seed(0)
+    term = SlicedWasserstein(1.0, levels=1, zero_mean=0.0, memory=memory).train()
+    dark, light = 0.1 + 0.2 * torch.rand(2, 3, 24, 24), 0.7 + 0.2 * torch.rand(2, 3, 24, 24)
+    slope, shift = torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
+    optimizer = torch.optim.Adam([slope, shift], lr=0.02)
+    for step in range(80):
+        batch, outputs = make(slope * (light if step % 2 else dark) + shift)
+        batch.style_pool = torch.cat([dark, light])
+        optimizer.zero_grad()
+        term(batch, outputs).backward()
+        optimizer.step()
+    return slope.item()
+
+
+def test_sliced_wasserstein_keeps_the_contrast_between_batches_by_its_memory():
+    assert abs(learned_contrast(memory=3) - 1) < 0.15
+    assert learned_contrast(memory=0) < 0.85
+
+
+def test_the_memory_of_sliced_wasserstein_is_used_in_training_alone_and_survives_a_checkpoint():
+    torch.manual_seed(0)
+    term, other = SlicedWasserstein(1.0, memory=2).train(), SlicedWasserstein(1.0, memory=2).train()
+    for _ in range(3):
+        term(*make(torch.rand(2, 3, 32, 32)))
+    assert term.earlier.shape == (4, 3, 32, 32)
+    other.load_state_dict(term.state_dict())
+    assert torch.equal(other.earlier, term.earlier)
+    case = make(torch.rand(2, 3, 32, 32), style=torch.rand(2, 3, 32, 32))
+    values = []
+    for either in (term, other):
+        torch.manual_seed(1)
+        values.append(either(*case))
+    assert values[0] == values[1]
+    term.eval()
+    before = term.earlier.clone()
+    alone = SlicedWasserstein(1.0).eval()
+    torch.manual_seed(1)
+    value = term(*case)
+    torch.manual_seed(1)
+    assert value == alone(*case) and torch.equal(term.earlier, before)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vst.networks import ConvGRU, ResidualGenerator, Stateless, Stylizer
+from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, Stateless, Stylizer
 from vst.networks.layers import LocalContrast, lattice_lowpass
 
 
@@ -136,3 +136,35 @@ def test_gru_follows_its_equations():
     expected = (1 - z) * h.item() + z * candidate
     torch.testing.assert_close(state.item(), expected.item(), atol=1e-5, rtol=0)
     assert out[0, 0] == features[0, 0] and out[0, 1] == state[0, 0]
+
+
+def test_an_aligned_memory_follows_what_moves():
+    torch.manual_seed(0)
+    memory, features = AlignedConvGRU(8, reach=2), torch.randn(1, 8, 24, 24)
+    with torch.no_grad():
+        memory.log_sharpness.fill_(4.0)
+        memory.bias.zero_()
+        _, (h, before) = memory(features, None)
+        for shift in ((0, 0), (1, -2), (2, 2)):
+            _, (_, key) = memory(features.roll(shift, (-2, -1)), None)
+            followed = memory.align(h, before, key)
+            error = (followed - h.roll(shift, (-2, -1)))[..., 3:-3, 3:-3].abs().mean()
+            assert error < 0.15 * h.abs().mean(), shift
+        _, (_, key) = memory(features.roll(7, -1), None)
+        lost = memory.align(h, before, key)
+        assert (lost - h.roll(7, -1))[..., 8:-3].abs().mean() > 0.5 * h.abs().mean(), "beyond its reach"
+
+
+def test_aligned_memory_in_a_stylizer_is_its_state():
+    torch.manual_seed(0)
+    stylizer, clip = Stylizer(ResidualGenerator(8, 1), AlignedConvGRU(8)).eval(), torch.rand(1, 3, 3, 40, 36)
+    whole, last = stylizer(clip)
+    _, state = stylizer(clip[:, :2])
+    out, end = stylizer(clip[:, 2], None, state)
+    torch.testing.assert_close(out, whole[:, 2], atol=1e-5, rtol=0)
+    assert [tuple(x.shape) for x in end] == [tuple(x.shape) for x in last]
+    assert (stylizer(clip[:, 2])[0] - out).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="reach: 0 is not 1 or more"):
+        AlignedConvGRU(8, reach=0)
+    with pytest.raises(ValueError, match="update: 1 does not lie between 0 and 1"):
+        ConvGRU(8, update=1)

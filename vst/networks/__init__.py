@@ -4,9 +4,10 @@ from vst.networks.build import build_network, build_stylizer
 from vst.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator
 from vst.networks.generators import ResidualGenerator
 from vst.networks.stylizer import Stylizer
-from vst.networks.temporal import ConvGRU, Stateless
+from vst.networks.temporal import AlignedConvGRU, ConvGRU, Stateless
 
 __all__ = [
+    "AlignedConvGRU",
     "ConvGRU",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
