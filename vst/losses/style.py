@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +20,8 @@ class SlicedWasserstein(LossTerm):
     here on pixels). At every step and level one bank of filters is drawn. A filter's responses are divided by their
     standard deviation on the style, so that faint texture counts as much as strong colour.
 
-    Distributions of few crops would mislead: four of a collection, or four photographs, have few of its tones each, and
-    what is nearest to all such draws on average is their barycentre, a picture without contrast, not their mixture. So
-    the style's side is all crops that came with the batch, and the picture's side is the batch with those of the
-    `memory` steps before it, without gradient: a response is drawn to the quantile of the style that has its rank
-    among all of them. In eval mode the memory is left alone.
+    The style's side is all crops of the batch. Few crops of a collection have few of its tones each, and the picture
+    that is nearest to all such draws on average lacks contrast: the barycentre of distributions, not their mixture.
 
     Args:
         weight, schedule: see LossTerm.
@@ -34,7 +30,6 @@ class SlicedWasserstein(LossTerm):
         filters: filters in a bank, a third each of 3, 5 and 7 pixels.
         zero_mean: share of the filters with zero mean, which see texture and not colour.
         samples: patches drawn from each side for a comparison, about.
-        memory: earlier steps whose pictures are kept; they go into checkpoints, so that resumed runs are exact.
     """
 
     SIZES = (3, 5, 7)
@@ -46,72 +41,47 @@ class SlicedWasserstein(LossTerm):
         banks: int = 24,
         filters: int = 48,
         zero_mean: float = 0.6,
-        samples: int = 2048,
-        memory: int = 7,
+        samples: int = 1024,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
         super().__init__(weight, schedule)
-        self.levels, self.samples, self.memory = levels, samples, memory
-        self.register_buffer("earlier", torch.empty(0, dtype=torch.half))
+        self.levels, self.samples = levels, samples
         for size, bank in _random_filters(self.SIZES, banks, filters // 3, zero_mean).items():
             self.register_buffer(f"bank_{size}", bank, persistent=False)
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         picture, style = outputs.still.float(), batch.all_style.float()
-        earlier = self._remembered(picture)
         distances = []
         for level in range(self.levels):
             if level:
-                picture, style, earlier = (F.avg_pool2d(x, 2) for x in (picture, style, earlier))
-            distances.append(self._distance(picture, style, earlier))
+                picture, style = F.avg_pool2d(picture, 2), F.avg_pool2d(style, 2)
+            distances.append(self._distance(picture, style))
         return torch.stack(distances).mean()
 
-    def _remembered(self, picture: Tensor) -> Tensor:
-        """Pictures (N, 3, H, W) of earlier steps, N may be 0; in training this step's are kept for the next."""
-        fits = self.training and self.earlier.shape[1:] == picture.shape[1:]
-        earlier = self.earlier if fits else picture[:0].detach()
-        if self.training and self.memory:
-            kept = torch.cat([earlier.half(), picture.detach().half()])
-            self.earlier = kept[-self.memory * len(picture) :]
-        return earlier.float()
-
-    def _distance(self, picture: Tensor, style: Tensor, earlier: Tensor) -> Tensor:
+    def _distance(self, picture: Tensor, style: Tensor) -> Tensor:
         distances = []
-        share = len(picture) / (len(picture) + len(earlier))
         for size in self.SIZES:
             banks = getattr(self, f"bank_{size}")
             if min(*picture.shape[-2:], *style.shape[-2:]) < size:
                 continue
             bank = banks[torch.randint(len(banks), ()).item()]
-            ours = self._responses(picture, bank, share * self.samples)
-            with torch.no_grad():
-                pool = ours.detach()
-                if share < 1:
-                    pool = torch.cat([pool, self._responses(earlier, bank, (1 - share) * self.samples)], dim=1)
-                quantiles = self._responses(style, bank, self.samples).sort(dim=1).values
-                scale = quantiles.std(dim=1, keepdim=True, correction=0).clamp_min(1e-3)  # of one response it is 0
-                ranks = pool.argsort(dim=1).argsort(dim=1)[:, : ours.shape[1]]
-                target = quantiles.gather(1, (ranks + 0.5).mul(quantiles.shape[1] / pool.shape[1]).long())
-            distances.append(((ours - target).abs() / scale).mean())
+            a, b = (self._responses(x, bank) for x in (picture, style))
+            count = min(a.shape[1], b.shape[1])
+            scale = b.std(dim=1, keepdim=True, correction=0).clamp_min(1e-3)  # one response has a deviation of 0
+            a, b = (_draw(x, count).sort(dim=1).values for x in (a, b))
+            distances.append(((a - b).abs() / scale).mean())
         return torch.stack(distances).mean()
 
-    @staticmethod
-    def _responses(pictures: Tensor, bank: Tensor, samples: float) -> Tensor:
+    def _responses(self, pictures: Tensor, bank: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) and filters (F, 3, k, k) -> about `samples` responses of each filter (F, n).
 
         Places lie on a grid with a random offset, so that only the responses that count are computed.
         """
         batch, _, height, width = pictures.shape
-        stride = max(1, int((batch * height * width / samples) ** 0.5))
+        stride = max(1, int((batch * height * width / self.samples) ** 0.5))
         spare = min(stride, height - bank.shape[-1] + 1, width - bank.shape[-1] + 1)
         top, left = torch.randint(spare, (2,)).tolist()
         return F.conv2d(pictures[..., top:, left:], bank, stride=stride).transpose(0, 1).flatten(1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        kept = state_dict.get(f"{prefix}earlier")
-        if kept is not None:  # its size depends on the step
-            self.earlier = torch.empty_like(kept, device=self.earlier.device)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class RandomFilterGram(LossTerm):
@@ -174,6 +144,11 @@ def _random_filters(sizes: tuple[int, ...], banks: int, filters: int, zero_mean:
         bank = torch.where(flat[..., None, None, None], bank - mean, bank)
         made[size] = bank / bank.flatten(2).norm(dim=2)[..., None, None, None]
     return made
+
+
+def _draw(x: Tensor, count: int) -> Tensor:
+    """(F, n) -> (F, count), columns drawn at random where there are more."""
+    return x if x.shape[1] == count else x[:, torch.randperm(x.shape[1], device=x.device)[:count]]
 
 
 class DiscriminatorGram(LossTerm):
