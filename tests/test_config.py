@@ -27,9 +27,6 @@ from tests.media import make_video
 from vst.batch import ClipBatch
 from vst.cli import FEW_PICTURES, few_pictures
 from vst.config import (
-    EvaluateConfig,
-    StylizeConfig,
-    TrainConfig,
     _readable,
     command,
     compose_or_explain,
@@ -38,12 +35,13 @@ from vst.config import (
 )
 from vst.errors import UserError
 from vst.losses import LossTerm, Outputs, temporal
-from vst.schema import FLOW_TERMS, RULES, Part
+from vst.rules import FLOW_TERMS, RULES
+from vst.schema import EvaluateConfig, ExportConfig, Part, StylizeConfig, TrainConfig
 from vst.signatures import argument_names, check_targets
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-SCHEMAS = {"train": TrainConfig, "stylize": StylizeConfig, "evaluate": EvaluateConfig}
+SCHEMAS = {"train": TrainConfig, "stylize": StylizeConfig, "evaluate": EvaluateConfig, "export": ExportConfig}
 GROUP_FILES = sorted(
     f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
     for path in CONF.rglob("*.yaml")
@@ -167,7 +165,8 @@ def built_parts(node: DictConfig, built: Any) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_dataclass_names_the_keys_of_the_primary_config(name: str) -> None:
-    overrides = {"train": [], "stylize": ["checkpoint=a", "input=b", "output=c"], "evaluate": ["clips=a"]}[name]
+    needed = {"stylize": ["checkpoint=a", "input=b", "output=c"], "evaluate": ["clips=a"], "export": ["checkpoint=a"]}
+    overrides = needed.get(name, [])
     cfg = compose_or_explain(name, overrides, SCHEMAS[name])
     assert set(cfg) == {field.name for field in fields(SCHEMAS[name])}
 
@@ -706,7 +705,8 @@ SCRIPT = """
 from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from vst.config import StylizeConfig, command
+from vst.config import command
+from vst.schema import StylizeConfig
 from vst.errors import UserError
 
 @command("stylize", StylizeConfig)

@@ -8,9 +8,10 @@ from PIL import Image
 
 from vst.checkpoint import load_stylizer, save_stylizer, stylizer_content
 from vst.cli import run_training
-from vst.config import TrainConfig, compose_or_explain
+from vst.config import compose_or_explain
 from vst.errors import UserError
 from vst.networks import build_stylizer
+from vst.schema import TrainConfig
 
 STYLE = (0.9, 0.3, 0.1)
 GENERATOR = {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1}

@@ -19,6 +19,8 @@ from tests import media
 from vst import stream as stream_module
 from vst.cuts import CutDetector
 from vst.errors import UserError
+from vst.networks import ConvGRU, ResidualGenerator, Stylizer
+from vst.runtime import open_engine
 from vst.stream import QUEUE_LENGTH, StreamReport, stylize_video
 from vst.video.probe import probe
 from vst.video.reader import VideoReader
@@ -387,3 +389,16 @@ def test_an_unfinished_container_is_never_left_open(tmp_path: Path, monkeypatch:
     for container in inputs:
         with pytest.raises(AssertionError, match="not open"):
             container.seek(0)
+
+
+def test_an_engine_paints_what_its_stylizer_does(tmp_path: Path) -> None:
+    """Also the cut, which resets both, and a rotation."""
+    torch.manual_seed(0)
+    network = Stylizer(ResidualGenerator(8, 1), ConvGRU(8)).eval()
+    frames = np.concatenate([media.pattern_frames(6, 96, 64), 255 - media.pattern_frames(6, 96, 64, seed=1)])
+    source = media.make_video(tmp_path / "in.mp4", frames=frames, rotation=90)
+    module = _stylize(network, source, tmp_path / "module.mp4", crf=0)
+    engine = _stylize(open_engine(network), source, tmp_path / "engine.mp4", crf=0)
+    assert (engine.frames, engine.cuts) == (module.frames, module.cuts) == (12, 1)
+    for a, b in zip(*(media.decode_sequentially(r.output) for r in (module, engine)), strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 3

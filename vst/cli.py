@@ -1,5 +1,7 @@
-"""The commands: `vst train`, `vst stylize`, `vst evaluate`, also as train.py and so on. With vst/config.py the only
-module that knows Hydra; each command builds objects from its configuration in a fixed order and calls the library.
+"""The commands: `vst train`, `vst stylize`, `vst evaluate`, `vst export`, also as train.py and so on.
+
+With vst/config.py the only module that knows Hydra; each command builds objects from its configuration in a fixed order
+and calls the library.
 """
 
 from __future__ import annotations
@@ -21,16 +23,21 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from vst.checkpoint import check_resumable, load_stylizer, read_training
-from vst.config import EvaluateConfig, StylizeConfig, TrainConfig, command, plain, validate
+from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
 from vst.evaluate import check_folder, evaluate_videos, log_evaluation, tables, write_reports
+from vst.export import export_stylizer
 from vst.networks import build_stylizer
+from vst.runtime import Engine, choose_engine, open_engine
+from vst.schema import EvaluateConfig, ExportConfig, StylizeConfig, TrainConfig
 from vst.stream import stylize_video
 from vst.task import StyleTransferTask
+from vst.video import probe
 
 log = logging.getLogger("vst")
 
 FEW_PICTURES = 10
+EXPORTED = (".onnx", ".xml")
 FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
 
 
@@ -138,12 +145,10 @@ def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
 @command("stylize", StylizeConfig)
 def stylize(cfg: DictConfig) -> None:
     """Stylise a video file."""
-    stylizer = load_stylizer(cfg.checkpoint, _device(cfg.device))
     report = stylize_video(
-        stylizer,
+        _engine(cfg),
         cfg.input,
         cfg.output,
-        device=_device(cfg.device),
         codec=cfg.codec,
         crf=cfg.crf,
         preset=cfg.preset,
@@ -183,7 +188,16 @@ def evaluate(cfg: DictConfig) -> None:
         print(line)
 
 
-COMMANDS = {"train": train, "stylize": stylize, "evaluate": evaluate}
+@command("export", ExportConfig)
+def export(cfg: DictConfig) -> None:
+    """Write a stylizer for other programs, checked against the checkpoint."""
+    report = export_stylizer(**plain(cfg))
+    if report.quality is not None:
+        print(f"{report.quality.frames} frames, the memory carried:\n{report.quality.to_markdown()}")
+    print(report.path)
+
+
+COMMANDS = {"train": train, "stylize": stylize, "evaluate": evaluate, "export": export}
 
 
 def main() -> None:
@@ -263,6 +277,22 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"device={name}: not available here ({str(error).splitlines()[0]}); try device=auto") from error
     return device
+
+
+def _engine(cfg: DictConfig) -> Engine:
+    """The engine of `stylize`, which `engine=auto` chooses for the size of its input."""
+    device, exported = _device(cfg.device), Path(cfg.checkpoint).suffix in EXPORTED
+    source = Path(cfg.checkpoint) if exported else load_stylizer(cfg.checkpoint)
+    video = probe(cfg.input)  # before an engine is built, which may take a while
+    engine, precision = cfg.engine, cfg.precision
+    if engine == "auto":
+        size = (video.width, video.height) if round(video.rotation / 90) % 2 == 0 else (video.height, video.width)
+        choice = choose_engine(source, size, precision, device)
+        log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
+        engine, precision = choice.engine, choice.precision
+    elif precision == "auto":
+        raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
+    return open_engine(source, engine, precision, device)
 
 
 def _finish_wandb(failed: bool) -> None:

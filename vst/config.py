@@ -48,10 +48,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from vst.errors import UserError, suggest
-from vst.schema import PASSED_IN_CODE, EvaluateConfig, StylizeConfig, TrainConfig, broken_rules
+from vst.rules import broken_rules
+from vst.schema import PASSED_IN_CODE
 from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
 
-__all__ = ["EvaluateConfig", "StylizeConfig", "TrainConfig", "command", "compose_or_explain", "plain", "validate"]
+__all__ = ["command", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"

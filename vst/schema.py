@@ -1,19 +1,9 @@
-"""The keys that each command's configuration has, and the rules on what they mean together.
-
-Plain Python: `vst.config` holds a composed configuration against this. A rule takes the resolved
-configuration as plain dicts and returns one line or None; add it to `RULES`. Keys may be absent or of a wrong
-type there, which is reported on its own, so a rule reads them with `_at` and `_number`.
-"""
+"""The keys that each command's configuration has, in plain Python: `vst.config` holds a configuration against them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import inf
-from typing import Any, Literal
-
-from vst.curriculum import longest, mistake
-from vst.errors import suggest
+from typing import Literal
 
 
 class Part:
@@ -71,6 +61,8 @@ class StylizeConfig:
     output: str
     overwrite: bool
     device: str
+    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
     codec: Literal["libx264", "libx265"]
     crf: int
     preset: Literal[
@@ -85,6 +77,19 @@ class StylizeConfig:
         "veryslow",
         "placebo",
     ]
+
+
+@dataclass
+class ExportConfig:
+    """`conf/export.yaml`."""
+
+    checkpoint: str
+    output: str | None
+    format: Literal["onnx", "openvino", "torch_export", "aotinductor"]
+    compress: Literal["none", "int8"]
+    calibration: str | None
+    opset: int
+    overwrite: bool
 
 
 @dataclass
@@ -126,300 +131,3 @@ class EvaluateConfig:
 
 PASSED_IN_CODE = {"data": {"style"}}
 """Arguments that the commands add themselves when they build the node of that path."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**32 - 1),
-    "ema_decay": (0, 1),
-    "clip_norm": (0, inf),
-    "clip_length": (1, inf),
-    "margin": (0, inf),
-    "data.batch_size": (1, inf),
-    "data.steps_per_epoch": (1, inf),
-    "data.num_workers": (0, inf),
-    "crf": (0, 51),
-    "width": (16, inf),
-    "frames": (2, inf),
-    "drift_frames": (0, inf),
-    "attack_steps": (0, inf),
-}
-
-
-LEAST_FRAMES = {
-    **dict.fromkeys(("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "FrameDifference"), 2),
-    **dict.fromkeys(("FeatureFrameDifference", "PingPong"), 2),
-    "LongTerm": 3,
-}
-"""Loss terms that compare frames: how many a clip must have."""
-
-FLOW_TERMS = ("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "LongTerm")
-"""Loss terms that follow the motion in the input."""
-
-FEATURE_TERMS = ("FeatureReconstruction", "FeatureGram", "AdaINStatistics", "FeatureFrameDifference")
-
-
-AT_A_QUARTER = "the generator works at a quarter of the resolution"
-SCHEDULES = "the schedules need to know the length of the run"
-
-
-def needs_clips(cfg: dict) -> str | None:
-    """Recurrence and temporal terms learn nothing from clips that are too short."""
-    length, temporal = _number(cfg, "clip_length"), _at(cfg, "model.temporal")
-    if length is None or length < 1:
-        return None
-    if _present(temporal) and _class_name(temporal) != "Stateless":
-        where = "clip_length=1" if length == 1 else "curriculum"
-        if length == 1 or longest(_at(cfg, "curriculum.phases")) == 1:
-            return f"{where}: a recurrent model needs at least 2 frames; or choose model/temporal=none"
-    for kind, least in LEAST_FRAMES.items():
-        for name in _terms(cfg, kind):
-            if length < least and _number(cfg, f"loss.terms.{name}.weight") != 0:
-                term = f"loss.terms.{name}"
-                return f"clip_length={length}: {term} needs at least {least} frames; or drop ~{term}"
-    return None
-
-
-def phases_fit(cfg: dict) -> str | None:
-    """Phases are a whole run; the data make their frames and clips to splice, and the terms that join are there."""
-    numbers = {name: _number(cfg, name) for name in ("clip_length", "data.batch_size")}
-    return mistake(_at(cfg, "curriculum.phases"), *numbers.values(), _at(cfg, "loss.terms"))
-
-
-def start_is_given(cfg: dict) -> str | None:
-    """A configuration that has to start from a trained model leaves its place empty: `???` would not replace null."""
-    missing = _at(cfg, "init_from") == "" and _at(cfg, "resume") is None
-    return "init_from: missing; give it as init_from=..." if missing else None
-
-
-def motion_is_known(cfg: dict) -> str | None:
-    """Terms that warp frames need the clips' flow."""
-    kinds = [name for kind in FLOW_TERMS for name in _terms(cfg, kind)]
-    needy = [f"loss.terms.{name}" for name in kinds if _number(cfg, f"loss.terms.{name}.weight") != 0]
-    if needy and _at(cfg, "data.flow") == "none":
-        drop = " ".join(f"~{term}" for term in needy)
-        return f"data.flow=none: {needy[0]} needs the flow between frames; drop {drop}, or choose data.flow=dis"
-    return None
-
-
-def features_are_there(cfg: dict) -> str | None:
-    """Perceptual terms share the frozen network of the whole loss."""
-    terms = [name for kind in FEATURE_TERMS for name in _terms(cfg, kind)]
-    if not terms or _present(_at(cfg, "loss.features")):
-        return None
-    return (
-        f"loss.terms.{terms[0]} needs a feature network: choose loss=perceptual, or add "
-        "'+loss.features={_target_: vst.networks.features.VGG19Features, weights: vgg19.pth}'"
-    )
-
-
-def game_is_complete(cfg: dict) -> str | None:
-    """An adversarial term and a discriminator come together; terms on the discriminator's features need both."""
-    terms, discriminator = _terms(cfg, "Adversarial"), _at(cfg, "model.discriminator")
-    needy = [f"loss.terms.{name}" for name in [*terms, *_terms(cfg, "DiscriminatorGram")]]
-    if needy and isinstance(discriminator, dict) and not _present(discriminator):
-        drop = " ".join(f"~{term}" for term in needy)
-        return f"{needy[0]} needs a discriminator: choose model/discriminator=patch, or drop {drop}"
-    if _present(discriminator) and isinstance(_at(cfg, "loss.terms"), dict) and not terms:
-        return (
-            "model.discriminator has no adversarial loss term to play for: choose model/discriminator=none, "
-            "or keep loss.terms.adversarial"
-        )
-    return None
-
-
-def critic_is_bounded(cfg: dict) -> str | None:
-    """The Wasserstein game diverges where nothing bounds the slope of its critic."""
-    for name in _terms(cfg, "Adversarial"):
-        term = _at(cfg, f"loss.terms.{name}")
-        penalties = term["penalties"].values() if isinstance(term.get("penalties"), dict) else ()
-        bounded = any(isinstance(p, dict) and p.get("weight") != 0 for p in penalties)
-        if term.get("objective") == "wgan" and not bounded and not _at(cfg, "model.discriminator.spectral_norm"):
-            return (
-                f"loss.terms.{name}.objective: wgan needs a bounded discriminator; choose loss=wgan with its gradient "
-                "penalty, or model.discriminator.spectral_norm=true"
-            )
-    return None
-
-
-def terms_have_targets(cfg: dict) -> str | None:
-    """A mistyped name of a term makes a term that is nothing."""
-    terms = _at(cfg, "loss.terms")
-    for name, node in terms.items() if isinstance(terms, dict) else ():
-        if node is None:
-            return f"loss.terms.{name}: null is not a term; drop it with ~loss.terms.{name}"
-        if isinstance(node, dict) and "_target_" not in node:
-            others = sorted(terms.keys() - {name})
-            hint = suggest(name, others)
-            return f"loss.terms.{name}: no _target_; is the name right{hint}? (terms: {', '.join(others)})"
-    return None
-
-
-def memory_fits(cfg: dict) -> str | None:
-    """The temporal module works on the generator's features, and ConvGRU on half of them."""
-    channels, width = _number(cfg, "model.temporal.channels"), _number(cfg, "model.generator.width")
-    if channels is None or width is None:
-        return None
-    if channels != width:
-        return f"model.temporal.channels: {channels} differs from model.generator.width, which is {width}"
-    if width % 2:
-        return f"model.generator.width: {width} is odd; the recurrent model needs an even width"
-    return None
-
-
-def crop_fits(cfg: dict) -> str | None:
-    """Squares whose sides are no multiples of the generator's stride would be padded on one side only."""
-    crop = _at(cfg, "data.crop")
-    if not _is_integer(crop) or (crop >= 32 and crop % 4 == 0):
-        return None
-    return f"data.crop: {crop} is not a multiple of 4 and at least 32; {AT_A_QUARTER}"
-
-
-def margin_fits(cfg: dict) -> str | None:
-    """The same for the square with its margins."""
-    margin = _at(cfg, "margin")
-    if not _is_integer(margin) or margin < 0 or margin % 2 == 0:
-        return None
-    return f"margin: {margin} is odd; data.crop + 2 * margin has to be a multiple of 4, as {AT_A_QUARTER}"
-
-
-def style_crop_is_interpolated(cfg: dict) -> str | None:
-    """Style and result are compared at one size."""
-    return _differs(cfg, "style.crop", "data.crop")
-
-
-def margin_is_interpolated(cfg: dict) -> str | None:
-    """The losses cut off what the data add."""
-    return _differs(cfg, "data.margin", "margin")
-
-
-def clip_length_is_interpolated(cfg: dict) -> str | None:
-    """The rules on terms and the data agree on the length of a clip."""
-    return _differs(cfg, "data.clip_length", "clip_length")
-
-
-def epochs_are_counted(cfg: dict) -> str | None:
-    """Schedules go by the share of the run that is done."""
-    epochs = _at(cfg, "trainer.max_epochs")
-    if not _present(_at(cfg, "trainer")) or not (epochs is None or _is_integer(epochs)) or (epochs or 0) >= 1:
-        return None
-    given = "null" if epochs is None else epochs
-    return f"trainer.max_epochs: {given} is not an integer of 1 or more; {SCHEDULES}"
-
-
-def only_epochs_end_a_run(cfg: dict) -> str | None:
-    """A run that stops earlier never sees the end of its schedules."""
-    steps, time = _at(cfg, "trainer.max_steps"), _at(cfg, "trainer.max_time")
-    limits = {"max_steps": steps if _is_integer(steps) and steps != -1 else None, "max_time": time}
-    for name, value in limits.items():
-        if value is not None:
-            return (
-                f"trainer.{name}: {value} would end the run early; {SCHEDULES}, so leave it out and use "
-                "trainer.max_epochs and data.steps_per_epoch"
-            )
-    return None
-
-
-def metric_is_measured(cfg: dict) -> str | None:
-    """A sweep would learn only after training that there is nothing to minimise. A resumed run has its own terms."""
-    metric, terms = _at(cfg, "optimized_metric"), _at(cfg, "loss.terms")
-    if not isinstance(metric, str) or not isinstance(terms, dict) or _at(cfg, "resume") is not None:
-        return None
-    names = [name for name in terms if _number(cfg, f"loss.terms.{name}.weight") != 0]
-    validated = [f"val/{name}" for name in [*names, "total", "ssim"]]
-    trained = [f"loss/{name}" for name in [*names, "total", "gradient_norm", *_of_discriminator(cfg)]]
-    if metric in validated or metric in trained:
-        return None
-    near = suggest(metric, [*validated, *(trained if metric.startswith("loss/") else ())])
-    return (
-        f"optimized_metric: {metric} is not measured in this run{near}; allowed: {', '.join(validated)}, "
-        "and the terms in training as loss/<term>"
-    )
-
-
-def _of_discriminator(cfg: dict) -> list[str]:
-    """What `vst.losses.Adversarial.discriminator_loss` returns."""
-    names = []
-    for term in _terms(cfg, "Adversarial"):
-        node = _at(cfg, f"loss.terms.{term}")
-        names += ["discriminator", "success_real", "success_fake"]
-        names += ["success_photo"] * bool(node.get("photos_as_fakes")) + ["success"] * _present(node.get("gate"))
-        penalties = node["penalties"] if isinstance(node.get("penalties"), dict) else {}
-        names += [f"penalty_{name}" for name, p in penalties.items() if isinstance(p, dict) and p.get("weight") != 0]
-    return names
-
-
-def manual_optimisation(cfg: dict) -> str | None:
-    """Lightning refuses these late, or does the wrong thing, when a task steps its own optimizers."""
-    if _at(cfg, "trainer.precision") in ("16-mixed", 16, "16"):
-        return "trainer.precision: 16-mixed would clip scaled gradients; use bf16-mixed or 32-true"
-    if _at(cfg, "trainer.gradient_clip_val") is not None:
-        return "trainer.gradient_clip_val does not work with two optimizers; use clip_norm"
-    if _at(cfg, "trainer.accumulate_grad_batches") not in (None, 1):
-        return "trainer.accumulate_grad_batches does not work with two optimizers; use data.batch_size"
-    return None
-
-
-RULES: list[Callable[[dict], str | None]] = [
-    needs_clips,
-    phases_fit,
-    start_is_given,
-    motion_is_known,
-    features_are_there,
-    game_is_complete,
-    critic_is_bounded,
-    terms_have_targets,
-    memory_fits,
-    crop_fits,
-    margin_fits,
-    style_crop_is_interpolated,
-    margin_is_interpolated,
-    clip_length_is_interpolated,
-    epochs_are_counted,
-    only_epochs_end_a_run,
-    metric_is_measured,
-    manual_optimisation,
-]
-
-
-def _at(cfg: Any, path: str) -> Any:
-    for key in path.split("."):
-        cfg = cfg.get(key) if isinstance(cfg, dict) else None
-    return cfg
-
-
-def _number(cfg: dict, path: str) -> float | None:
-    value = _at(cfg, path)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _differs(cfg: dict, copy: str, source: str) -> str | None:
-    given, expected = _at(cfg, copy), _at(cfg, source)
-    if not _is_integer(given) or not _is_integer(expected) or given == expected:
-        return None
-    return f"{copy}: {given} differs from {source}, which is {expected}; set only {source}"
-
-
-def _present(node: Any) -> bool:
-    return isinstance(node, dict) and node.get("_target_", "types.NoneType") != "types.NoneType"
-
-
-def _class_name(node: dict) -> str:
-    return str(node["_target_"]).rpartition(".")[2]
-
-
-def _terms(cfg: dict, class_name: str) -> list[str]:
-    terms = _at(cfg, "loss.terms")
-    items = terms.items() if isinstance(terms, dict) else ()
-    return [name for name, node in items if _present(node) and _class_name(node) == class_name]
-
-
-def broken_rules(cfg: dict) -> Iterator[str]:
-    """One line for each number out of its range and each broken rule."""
-    for path, (low, high) in RANGES.items():
-        value = _number(cfg, path)
-        if value is not None and not low <= value <= high:
-            yield f"{path}: {value} is not {low} or more" + ("" if high == inf else f" and {high} or less")
-    yield from (line for rule in RULES if (line := rule(cfg)))

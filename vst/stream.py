@@ -8,10 +8,12 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -36,6 +38,16 @@ _log = logging.getLogger(__name__)
 State = tuple[Tensor, ...] | None
 
 
+class FrameEngine(Protocol):
+    """What `vst.runtime.Engine` is: it carries the memory from frame to frame until `reset`."""
+
+    def reset(self) -> None: ...
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Stylise (H, W, 3) uint8 RGB into `out`."""
+        ...
+
+
 @dataclass(frozen=True)
 class StreamReport:
     """What `stylize_video` did: `frames` written in `seconds` of wall time, `fps` their ratio.
@@ -53,7 +65,7 @@ class StreamReport:
 
 
 def stylize_video(
-    stylizer: nn.Module,
+    stylizer: nn.Module | FrameEngine,
     input: str | Path,
     output: str | Path,
     *,
@@ -66,9 +78,10 @@ def stylize_video(
 ) -> StreamReport:
     """Stylise the video `input` into `output` (mp4, mov, mkv): same size, frames, times, rotation and audio.
 
+    An engine of `vst.runtime` runs where it was opened. A module
     `stylizer(frames (1, 3, H, W) float32 in [0, 1], None, state) -> (frames, state)` is moved to `device` and
-    run in evaluation mode, frame after frame; its state starts at None and again at every hard cut. The
-    frames it sees are upright: a rotation tag is applied before it and undone after it, so that strokes lie
+    run in evaluation mode, frame after frame; its state starts at None. Both forget at every hard cut. The
+    frames they see are upright: a rotation tag is applied before it and undone after it, so that strokes lie
     as in a picture shot upright, while the file keeps its layout and tag.
 
     What can be read of a damaged input is stylised, and the loss is logged as a warning and reported. The
@@ -84,16 +97,15 @@ def stylize_video(
         writer = VideoWriter(
             output, info, copy_from=info.path, codec=codec, crf=crf, preset=preset, overwrite=overwrite
         )
-        was_training = stylizer.training
-        stylizer.to(device).eval()
-        try:
-            with _Meter(info.num_frames, output.name, enabled=progress) as meter, writer:
-                pipeline = _Pipeline(reader, stylizer, writer, torch.device(device), meter)
-                pipeline.run()
-                if pipeline.frames == 0:
-                    raise UserError(reader.damaged or f"{info.path}: no frame could be read")
-        finally:
-            stylizer.train(was_training)
+        with (
+            _running(stylizer, torch.device(device)) as engine,
+            _Meter(info.num_frames, output.name, enabled=progress) as meter,
+            writer,
+        ):
+            pipeline = _Pipeline(reader, engine, writer, meter)
+            pipeline.run()
+            if pipeline.frames == 0:
+                raise UserError(reader.damaged or f"{info.path}: no frame could be read")
     if reader.damaged:
         _log.warning(reader.damaged)
     seconds = meter.seconds
@@ -159,15 +171,13 @@ class _Pipeline:
     def __init__(
         self,
         reader: VideoReader,
-        stylizer: nn.Module,
+        engine: FrameEngine,
         writer: VideoWriter,
-        device: torch.device,
         meter: _Meter,
     ) -> None:
         self.frames = 0
         self.cuts = 0
-        self._reader, self._stylizer, self._writer = reader, stylizer, writer
-        self._device, self._meter = device, meter
+        self._reader, self._engine, self._writer, self._meter = reader, engine, writer, meter
         self._turns = round(reader.info.rotation / 90)
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
@@ -205,23 +215,19 @@ class _Pipeline:
             self._decoded.put(_Job(upright, frame.pts, frame.duration, is_cut(frame.image)))
         self._decoded.put(None)
 
-    @torch.inference_mode()
     def _infer(self) -> None:
         width, height = self._reader.info.width, self._reader.info.height
         if self._turns % 2:
             width, height = height, width
-        pixels = _Pixels(height, width, self._device)
         for _ in range(QUEUE_LENGTH):
             self._buffers.put(np.empty((height, width, 3), np.uint8))
-        state: State = None
+        self._engine.reset()
         while (job := self._decoded.get()) is not None:
             if job.cut:
-                state = None
+                self._engine.reset()
                 self.cuts += 1
-            styled, state = self._stylizer(pixels.to_float(job.image), None, state)
-            state = pixels.detached(state)
             image = self._buffers.get()
-            pixels.to_bytes(styled, image)
+            self._engine(job.image, out=image)
             self._finished.put(_Job(image, job.pts, job.duration, job.cut))
             self.frames += 1
             self._meter.update(self.frames)
@@ -231,6 +237,40 @@ class _Pipeline:
         while (job := self._finished.get()) is not None:
             self._writer.write(np.rot90(job.image, -self._turns), job.pts, job.duration)
             self._buffers.put(job.image)
+
+
+@contextmanager
+def _running(stylizer: nn.Module | FrameEngine, device: torch.device) -> Iterator[FrameEngine]:
+    """The engine, or one of a module, which is left in the mode that it came in."""
+    if not isinstance(stylizer, nn.Module):
+        yield stylizer
+        return
+    was_training = stylizer.training
+    try:
+        yield _ModuleEngine(stylizer.to(device).eval(), device)
+    finally:
+        stylizer.train(was_training)
+
+
+class _ModuleEngine:
+    """Any module with the interface of a stylizer, run frame by frame."""
+
+    def __init__(self, stylizer: nn.Module, device: torch.device) -> None:
+        self._stylizer, self._device = stylizer, device
+        self._pixels: _Pixels | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        self._state: State = None
+
+    @torch.inference_mode()
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        if self._pixels is None:
+            self._pixels = _Pixels(*frame.shape[:2], self._device)
+        styled, state = self._stylizer(self._pixels.to_float(frame), None, self._state)
+        self._state = self._pixels.detached(state)
+        self._pixels.to_bytes(styled, out)
+        return out
 
 
 class _Pixels:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from data_modules.sensor import CAMERA, Sensor
-from vst.config import TrainConfig, compose_or_explain
+from vst.config import compose_or_explain
 from vst.errors import UserError
+from vst.schema import TrainConfig
 
 
 def ramp(length: int = 4) -> np.ndarray:

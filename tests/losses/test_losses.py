@@ -14,7 +14,7 @@ from vst.curriculum import Curriculum, Phase
 from vst.losses import Adversarial, LossSet, LossTerm, RangePenalty, TotalVariation
 from vst.networks import PatchDiscriminator, build_stylizer
 from vst.schedules import Constant, Ramp
-from vst.schema import LEAST_FRAMES
+from vst.rules import LEAST_FRAMES
 from vst.task import StyleTransferTask
 
 TERMS = {

@@ -36,6 +36,7 @@ class GraphInfo:
     border: int
     style: str = ""
     version: str = ""
+    precision: str = "float32"
 
     @property
     def inputs(self) -> list[str]:
@@ -46,11 +47,6 @@ class GraphInfo:
     def outputs(self) -> list[str]:
         """Names of the outputs, in order."""
         return ["image", *(f"next_state_{i}" for i in range(len(self.states)))]
-
-    @property
-    def least_side(self) -> int:
-        """The smallest height and width of a frame that can be reflected into its border."""
-        return self.border + self.stride
 
     def bordered(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of a frame with its border."""
@@ -76,15 +72,19 @@ class GraphInfo:
             raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
         text = {name: metadata[f"vst_{name}"] for name in names}
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
-        return cls(states, int(text["stride"]), int(text["border"]), text["style"], text["version"])
+        numbers = {name: int(text[name]) for name in ("stride", "border")}
+        return cls(**text | numbers | {"states": states})
 
 
-def add_border(frame: np.ndarray, info: GraphInfo) -> np.ndarray:
-    """(H, W, 3) uint8 -> (1, H', W', 3), reflected as `Stylizer` does in eval mode."""
+def add_border(frame: np.ndarray, info: GraphInfo, out: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 -> (1, H', W', 3), into `out` if given; as `Stylizer` pads in eval mode."""
     height, width = frame.shape[:2]
     rows, columns = info.bordered(height, width)
     below, right = rows - height - info.border, columns - width - info.border
-    return cv2.copyMakeBorder(frame, info.border, below, info.border, right, cv2.BORDER_REFLECT_101)[None]
+    # Reflection needs more pixels than it adds.
+    mode = cv2.BORDER_REFLECT_101 if max(below, right) < min(height, width) else cv2.BORDER_REPLICATE
+    target = None if out is None else out[0]
+    return cv2.copyMakeBorder(frame, info.border, below, info.border, right, mode, dst=target)[None]
 
 
 class FrameGraph(nn.Module):
@@ -101,30 +101,25 @@ class FrameGraph(nn.Module):
     """
 
     def __init__(
-        self, stylizer: Stylizer, style: str = "", version: str = "", dtype: torch.dtype | None = None
+        self, stylizer: Stylizer, style: str = "", version: str = "", dtype: torch.dtype = torch.float32
     ) -> None:
         super().__init__()
         stylizer = copy.deepcopy(stylizer).eval().requires_grad_(False)
         self.generator, self.temporal = stylizer.generator, stylizer.temporal
         self.info = GraphInfo(self._channels_of_states(), self.generator.stride, PADDING, style, version)
-        if dtype not in (None, torch.float32):
+        if dtype != torch.float32:
             _lower(self, dtype)
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         pixels = frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
         features = self.generator.encode(pixels)
-        state = ()
-        if self.info.states:
-            first, *before = memory
-            fresh = self.temporal.initial(features)
-            first = first.view(1, 1, 1, 1)
-            state = tuple(torch.where(first, new, old) for new, old in zip(fresh, before, strict=True))
-        features, state = self.temporal(features, state)
+        first, state = (memory[0].view(1, 1, 1, 1), memory[1:]) if memory else (None, ())
+        features, after = self.temporal(features, state, first)
         image = self.generator.decode(features, pixels)
         border = self.info.border
         image = image[:, :, border:-border, border:-border]
         image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
-        return image.permute(0, 2, 3, 1), *state
+        return image.permute(0, 2, 3, 1), *(new.to(old.dtype) for new, old in zip(after, state, strict=True))
 
     def zeros(self, height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """States for a frame of this size that nothing will look at."""
@@ -140,7 +135,9 @@ class FrameGraph(nn.Module):
     def _channels_of_states(self) -> tuple[int, ...]:
         side = 16 * self.generator.stride
         features = self.generator.encode(torch.zeros(1, 3, side, side))
-        return tuple(state.shape[1] for state in self.temporal.initial(features))
+        _, states = self.temporal(features, None)
+        assert all(state.shape[2:] == features.shape[2:] for state in states), [state.shape for state in states]
+        return tuple(state.shape[1] for state in states)
 
 
 class _LowPrecision(nn.Module):

@@ -1,0 +1,275 @@
+"""Every engine gives the stylizer's frames, with the memory carried, at any size; mistakes are one line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vst.errors import UserError
+from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, Stateless, Stylizer
+from vst.runtime import auto, build, choose_engine, open_engine
+from vst.runtime import engine as engine_module
+from vst.runtime.graph import FrameGraph, GraphInfo, add_border
+from vst.runtime.parity import CUT, Reference, compare, moving_frames
+
+MEMORIES = {"gru": lambda: ConvGRU(8), "aligned": lambda: AlignedConvGRU(8), "none": Stateless}
+PACKAGES = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
+
+
+def stylizer(memory: str = "gru") -> Stylizer:
+    """As after training: weights off their special starting point, so that the memory matters."""
+    torch.manual_seed(0)
+    made = Stylizer(ResidualGenerator(8, 1), MEMORIES[memory]()).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One cache for all tests of this module, and not the user's."""
+    folder = tmp_path_factory.getbasetemp() / "engines"
+    monkeypatch.setattr(build, "cache_folder", lambda: folder)
+    monkeypatch.setattr(auto, "cache_folder", lambda: folder)
+    return folder
+
+
+def opened(source, engine: str, precision: str = "float32"):
+    for package in PACKAGES.get(engine, ()):
+        pytest.importorskip(package)
+    return open_engine(source, engine, precision)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+def test_engines_give_the_frames_of_the_stylizer(engine: str, memory: str) -> None:
+    network = stylizer(memory)
+    candidate = opened(network, engine)
+    assert len(candidate.info.states) == {"gru": 1, "aligned": 2, "none": 0}[memory]
+    for height, width in ((48, 64), (35, 50), (16, 17)):
+        candidate.reset()
+        parity = compare(Reference(network), candidate, moving_frames(30, height, width), CUT)
+        assert parity.frames == 30 and parity.largest <= 1 and parity.least_psnr > 70, (height, width, parity)
+
+
+def test_the_memory_is_carried_and_forgotten() -> None:
+    """What the comparison above rests on: a candidate that forgets, or never does, would not pass it."""
+    network = stylizer()
+    candidate, frames = open_engine(network), list(moving_frames(6, 40, 48))
+
+    class Forgetful:
+        def reset(self) -> None:
+            candidate.reset()
+
+        def __call__(self, frame: np.ndarray) -> np.ndarray:
+            candidate.reset()
+            return candidate(frame)
+
+    assert compare(Reference(network), Forgetful(), frames).largest > 2
+    candidate.reset()
+    first = candidate(frames[0])
+    assert not np.array_equal(candidate(frames[0]), first)
+    candidate.reset()
+    assert np.array_equal(candidate(frames[0]), first)
+
+
+@pytest.mark.parametrize(("engine", "least"), [("torch", 45), ("openvino", 35)])
+def test_half_precision_is_near_and_does_not_drift(engine: str, least: float) -> None:
+    if engine == "openvino":
+        ov = pytest.importorskip("openvino")
+        if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip("this CPU has no bfloat16")
+    network = stylizer()
+    parity = compare(Reference(network), opened(network, engine, "bfloat16"), moving_frames(30, 48, 64))
+    assert parity.least_psnr > least and parity.largest > 0
+
+
+def test_the_result_can_go_into_a_given_buffer_and_outlives_the_next_frame() -> None:
+    candidate, (a, b) = open_engine(stylizer()), moving_frames(2, 33, 40)
+    out = np.empty_like(a)
+    assert candidate(a, out=out) is out
+    kept, own = out.copy(), candidate(b)
+    candidate(a)
+    assert np.array_equal(out, kept) and not np.array_equal(own, kept)
+
+
+def test_the_border_is_that_of_the_stylizer() -> None:
+    info = GraphInfo((16,), 4, 24)
+    for height, width in ((30, 45), (64, 64), (16, 90)):
+        frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        padded, (left, top) = stylizer()._pad(torch.from_numpy(frame).permute(2, 0, 1)[None].float())
+        assert (left, top) == (24, 24)
+        np.testing.assert_array_equal(add_border(frame, info)[0], padded[0].permute(1, 2, 0).numpy())
+
+
+def test_pixels_stay_in_full_precision() -> None:
+    """Half precision of the fixed filters would show as steps in smooth skies."""
+    graph = FrameGraph(stylizer(), dtype=torch.bfloat16)
+    kept = {name: buffer.dtype for name, buffer in graph.named_buffers()}
+    assert kept and set(kept.values()) == {torch.float32}
+    assert {p.dtype for name, p in graph.named_parameters() if "conv" in name} == {torch.bfloat16}
+
+
+def test_opening_leaves_the_stylizer_as_it_is() -> None:
+    network = stylizer().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    open_engine(network, precision="bfloat16")
+    assert network.training and all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ([np.zeros((15, 40, 3), np.uint8)], "frame of 40x15: scale it up to at least 16"),
+        ([np.zeros((40, 40, 3), np.float32)], "a frame is (height, width, 3) uint8 RGB"),
+        ([np.zeros((40, 40, 4), np.uint8)], "a frame is (height, width, 3) uint8 RGB"),
+        ([np.zeros((40, 40, 3), np.uint8), np.zeros((40, 44, 3), np.uint8)], "44x40 after one of 40x40"),
+    ],
+)
+def test_frames_that_do_not_fit(frames: list[np.ndarray], said: str) -> None:
+    candidate = open_engine(stylizer())
+    for frame in frames[:-1]:
+        candidate(frame)
+    with pytest.raises(UserError) as error:
+        candidate(frames[-1])
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "device", "source", "said"),
+    [
+        ("onnxruntme", "float32", "cpu", None, "did you mean 'onnxruntime'?"),
+        ("openvino", "float16", "cpu", None, "engine=openvino computes in float32 or bfloat16"),
+        ("torch", "float16", "cpu", None, "float16 is for GPUs"),
+        ("cuda_graph", "float32", "cpu", None, "needs device=cuda"),
+        ("openvino", "float32", "mps", None, "runs on the CPU"),
+        ("torch", "float32", "cpu", "model.onnx", "cannot run a .onnx file; choose onnxruntime"),
+        ("openvino", "float32", "cpu", "missing.xml", "not found"),
+    ],
+)
+def test_choices_that_do_not_fit(engine: str, precision: str, device: str, source: str | None, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        open_engine(source or stylizer(), engine, precision, device)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_package_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str):
+        raise ImportError(name)
+
+    monkeypatch.setattr(engine_module, "import_module", absent)
+    with pytest.raises(UserError, match=r"needs the package onnxruntime: pip install 'vst\[onnx\]'"):
+        engine_module.require("onnxruntime", "engine=onnxruntime")
+
+
+def test_a_file_that_is_no_model_of_vst(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(UserError, match="cannot load it"):
+        open_engine(tmp_path / "text.onnx", "onnxruntime")
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "ab"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["a"], ["b"])], "g", value[:1], value[1:])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10),
+        str(tmp_path / "foreign.onnx"),
+    )
+    with pytest.raises(UserError, match="not one that vst has exported"):
+        open_engine(tmp_path / "foreign.onnx", "onnxruntime")
+
+
+def test_the_exported_graph_is_found_again_until_the_weights_change(cache: Path) -> None:
+    pytest.importorskip("onnxscript")
+    network = stylizer()
+    path = build.cached_onnx(network)
+    written = path.stat().st_mtime_ns
+    assert build.cached_onnx(network) == path and path.stat().st_mtime_ns == written
+    with torch.no_grad():
+        next(network.parameters()).add_(1e-3)
+    assert build.fingerprint(network) != path.stem
+    assert not list(cache.glob(".*"))
+
+
+class Paced:
+    """An engine that takes a given time, by a clock of its own."""
+
+    def __init__(self, name: str, precision: str, seconds: float, clock: list[float], error: int = 0) -> None:
+        self.name, self.precision, self.seconds, self.clock, self.error = name, precision, seconds, clock, error
+
+    def reset(self) -> None: ...
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        self.clock[0] += self.seconds
+        return np.clip(frame.astype(int) + self.error, 0, 255).astype(np.uint8)
+
+
+def paced(monkeypatch: pytest.MonkeyPatch, engines: dict[tuple[str, str], tuple[float, int]]) -> list[tuple]:
+    """Engines of given (seconds, error in bytes); any other is missing. Returns the list of those opened."""
+    clock, calls = [0.0], []
+
+    def open_paced(source, engine="torch", precision="float32", device="cpu"):
+        calls.append((engine, precision))
+        if (engine, precision) not in engines:
+            raise UserError(f"engine={engine} needs the package {engine}: pip install {engine}")
+        seconds, error = engines[engine, precision]
+        return Paced(engine, precision, seconds, clock, error)
+
+    monkeypatch.setattr(auto, "open_engine", open_paced)
+    monkeypatch.setattr(auto.time, "perf_counter", lambda: clock[0])
+    return calls
+
+
+def test_auto_takes_the_fastest_that_looks_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(auto, "cache_folder", lambda: tmp_path)
+    engines = {
+        ("torch", "float32"): (0.1, 0),
+        ("torch", "bfloat16"): (0.05, 1),
+        ("onnxruntime", "float32"): (0.07, 0),
+        ("openvino", "bfloat16"): (0.01, 9),
+    }
+    paced(monkeypatch, engines)
+    choice = choose_engine(stylizer(), (48, 32), "auto")
+    assert (choice.engine, choice.precision) == ("torch", "bfloat16")
+    assert "torch bfloat16 50.0 ms, onnxruntime float32 70.0 ms" in choice.reason
+    assert "openvino bfloat16: only 29 dB" in choice.reason and "pip install openvino" in choice.reason
+    choice = choose_engine(stylizer(), (48, 32), "float32")
+    assert (choice.engine, choice.precision) == ("onnxruntime", "float32")
+
+
+def test_auto_measures_once_for_each_model_and_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(auto, "cache_folder", lambda: tmp_path)
+    calls = paced(monkeypatch, {("torch", "float32"): (0.1, 0)})
+    network = stylizer()
+    first = choose_engine(network, (48, 32), "float32")
+    measured = len(calls)
+    assert choose_engine(network, (48, 32), "float32") == first and len(calls) == measured
+    choose_engine(network, (64, 32), "float32")
+    assert len(calls) == 2 * measured
+    with torch.no_grad():
+        next(network.parameters()).add_(1e-3)
+    choose_engine(network, (48, 32), "float32")
+    assert len(calls) == 3 * measured
+    assert len(json.loads((tmp_path / "choices.json").read_text())) == 3
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"%s": {"engine": "gone"}}', '{"%s": 3}'])
+def test_a_damaged_cache_is_measured_again(content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(auto, "cache_folder", lambda: tmp_path)
+    paced(monkeypatch, {("torch", "float32"): (0.1, 0)})
+    choose_engine(stylizer(), (48, 32), "float32")
+    (key,) = json.loads((tmp_path / "choices.json").read_text())
+    (tmp_path / "choices.json").write_text(content.replace("%s", key))
+    assert choose_engine(stylizer(), (48, 32), "float32").engine == "torch"
+
+
+def test_auto_for_a_real_model_gives_an_engine_that_opens(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    choice = choose_engine(stylizer(), (48, 32), "float32")
+    (frame,) = moving_frames(1, 32, 48)
+    assert open_engine(stylizer(), choice.engine, choice.precision)(frame).shape == (32, 48, 3)

@@ -1,0 +1,7 @@
+"""Engines: one face, `engine(frame) -> frame` with the memory within, and several ways to compute."""
+
+from vst.runtime.auto import Choice, choose_engine
+from vst.runtime.build import ENGINES, PRECISIONS, open_engine
+from vst.runtime.engine import Engine
+
+__all__ = ["ENGINES", "PRECISIONS", "Choice", "Engine", "choose_engine", "open_engine"]

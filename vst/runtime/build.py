@@ -1,0 +1,121 @@
+"""Engines by name, from a checkpoint or from an exported file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+
+import vst.networks
+from vst.checkpoint import load_stylizer
+from vst.errors import UserError, suggest
+from vst.networks import Stylizer
+from vst.runtime.engine import Engine
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
+from vst.runtime.onnx_engine import OnnxEngine
+from vst.runtime.openvino_engine import OpenVinoEngine
+from vst.runtime.torch_engine import DTYPES, CompiledEngine, CudaGraphEngine, TorchEngine
+
+TORCH_ENGINES = {engine.name: engine for engine in (TorchEngine, CompiledEngine, CudaGraphEngine)}
+FILE_ENGINES = {".onnx": ("onnxruntime", "tensorrt", "openvino"), ".xml": ("openvino",)}
+PRECISIONS = {
+    **dict.fromkeys(TORCH_ENGINES, ("float32", "bfloat16", "float16")),
+    "onnxruntime": ("float32",),
+    "tensorrt": ("float32", "float16"),
+    "openvino": ("float32", "bfloat16"),
+}
+"""Engine -> what it can compute in. A file of int8 is int8 in any."""
+
+ENGINES = tuple(PRECISIONS)
+
+
+def open_engine(
+    source: Stylizer | Path | str,
+    engine: str = "torch",
+    precision: str = "float32",
+    device: torch.device | str = "cpu",
+) -> Engine:
+    """An engine that runs `source`: a stylizer, its checkpoint, or a .onnx or .xml file of export.py.
+
+    An engine that needs another form than the source's gets it by a silent export into `~/.cache/vst/engines`, which is
+    found again by its content.
+
+    Raises:
+        UserError: no such engine, or it cannot run this source, precision or device; or its package is missing.
+    """
+    device, file = torch.device(device), source if isinstance(source, Path | str) else None
+    suffix = Path(file).suffix if file is not None else ""
+    check_choice(engine, precision, device, suffix)
+    if engine in TORCH_ENGINES:
+        stylizer = source if isinstance(source, Stylizer) else load_stylizer(file)
+        return TORCH_ENGINES[engine](FrameGraph(stylizer, dtype=DTYPES[precision]), precision, device)
+    if suffix not in FILE_ENGINES:
+        stylizer = source if isinstance(source, Stylizer) else load_stylizer(file)
+        path = cached_onnx(stylizer)
+    else:
+        path = Path(file)
+        if not path.is_file():
+            raise UserError(f"{path}: not found; give a file that export.py wrote")
+    if engine == "openvino":
+        return OpenVinoEngine(path, precision)
+    provider = "tensorrt" if engine == "tensorrt" else device.type
+    return OnnxEngine(path, provider, half=precision == "float16")
+
+
+def check_choice(engine: str, precision: str, device: torch.device, suffix: str = "") -> None:
+    """Raise UserError for what does not go together, before anything is loaded."""
+    if engine not in ENGINES:
+        raise UserError(
+            f"engine={engine}: no such engine{suggest(engine, ENGINES)}; allowed: auto, {', '.join(ENGINES)}"
+        )
+    if precision not in PRECISIONS[engine]:
+        raise UserError(f"precision={precision}: engine={engine} computes in {' or '.join(PRECISIONS[engine])}")
+    if suffix in FILE_ENGINES and engine not in FILE_ENGINES[suffix]:
+        raise UserError(f"engine={engine} cannot run a {suffix} file; choose {' or '.join(FILE_ENGINES[suffix])}")
+    if engine == "openvino" and device.type != "cpu":
+        raise UserError(
+            f"engine=openvino runs on the CPU; device={device} needs engine=torch, cuda_graph or onnxruntime"
+        )
+    if engine in ("tensorrt", "cuda_graph") and device.type != "cuda":
+        raise UserError(f"engine={engine} needs device=cuda; on the CPU choose torch, onnxruntime or openvino")
+    if engine == "onnxruntime" and device.type not in ("cpu", "cuda"):
+        raise UserError(f"engine=onnxruntime runs on cpu or cuda; device={device} needs engine=torch")
+    if device.type == "cpu" and precision == "float16":
+        raise UserError("precision=float16 is for GPUs; on the CPU choose float32 or bfloat16")
+
+
+def cached_onnx(stylizer: Stylizer) -> Path:
+    """The stylizer as an ONNX file in the cache, written at the first call."""
+    path = cache_folder() / f"{fingerprint(stylizer)}.onnx"
+    if not path.is_file():
+        part = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_onnx(FrameGraph(stylizer), part)
+            os.replace(part, path)
+        except OSError as error:
+            raise UserError(f"the engines' cache {path.parent} cannot be written ({error}); use export.py") from error
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def cache_folder() -> Path:
+    """Where exported graphs and measured choices are kept."""
+    return Path.home() / ".cache" / "vst" / "engines"
+
+
+def fingerprint(stylizer: Stylizer) -> str:
+    """Of the weights and of the code that runs them, so that nothing outdated is found under it."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    for name, value in sorted(stylizer.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    digest.update(repr(stylizer).encode())
+    for folder in (Path(vst.networks.__file__).parent, Path(__file__).parent):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:20]

@@ -1,0 +1,151 @@
+"""Writes a frame graph as ONNX, as an OpenVINO IR, and as packages of torch.export and AOTInductor.
+
+Height and width stay free. Every file carries `GraphInfo.to_metadata`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from vst.errors import UserError
+from vst.runtime.engine import MIN_SIDE, Engine, require
+from vst.runtime.graph import FrameGraph, GraphInfo
+from vst.runtime.openvino_engine import read_metadata
+
+OPSET = 20
+OPSETS = range(18, 24)
+EXAMPLE = (64, 96)  # height and width of the frame that the graph is traced with
+METADATA_FILE = "vst.json"
+
+
+def trace(graph: FrameGraph) -> ExportedProgram:
+    """The graph by `torch.export`, on the CPU, with free height and width."""
+    info = graph.info
+    rows, columns = info.bordered(*EXAMPLE)
+    frame = torch.zeros(1, rows, columns, 3, dtype=torch.uint8)
+    memory = (torch.ones(1, dtype=torch.bool), *graph.zeros(*EXAMPLE)) if info.states else ()
+    least = info.bordered(MIN_SIDE, MIN_SIDE)[0] // info.stride
+    h, w = Dim("h", min=least), Dim("w", min=least)
+    shapes = {"frame": {1: info.stride * h, 2: info.stride * w}}
+    if info.states:
+        shapes["memory"] = (None, *({2: h, 3: w} for _ in info.states))
+    with _quiet():
+        return torch.export.export(_Packed(graph), (frame, *memory), dynamic_shapes=shapes)
+
+
+class _Packed(nn.Module):
+    """The graph with results that are contiguous: AOTInductor takes every input for contiguous, also a state that it
+    returned itself in another layout.
+    """
+
+    def __init__(self, graph: FrameGraph) -> None:
+        super().__init__()
+        self.frame_graph = graph  # `graph` is torch.fx's own name
+
+    def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        return tuple(result.contiguous() for result in self.frame_graph(frame, *memory))
+
+
+def write_onnx(graph: FrameGraph, path: Path, opset: int = OPSET) -> None:
+    """One .onnx file with float32 weights inside. Raises UserError for an opset that is not supported."""
+    if opset not in OPSETS:
+        raise UserError(f"opset={opset}: not supported; allowed: {OPSETS[0]} to {OPSETS[-1]}")
+    onnx = require("onnx", "format=onnx")
+    require("onnxscript", "format=onnx")
+    info = graph.info
+    with _quiet():
+        program = torch.onnx.export(
+            trace(graph), input_names=info.inputs, output_names=info.outputs, opset_version=opset, verbose=False
+        )
+        program.save(str(path), external_data=False)
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, info.to_metadata())
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def write_openvino(onnx_file: Path, path: Path) -> None:
+    """An OpenVINO IR, .xml and .bin, from an ONNX file of `write_onnx`, quantised or not, in the same precision."""
+    ov = require("openvino", "format=openvino")
+    model = ov.Core().read_model(onnx_file)
+    for key, value in read_metadata(model).items():
+        model.set_rt_info(value, ["vst", key])
+    ov.save_model(model, path, compress_to_fp16=False)
+
+
+def write_torch_export(graph: FrameGraph, path: Path) -> None:
+    """A package of `torch.export`, .pt2: any machine's torch of the same or a later version compiles or runs it."""
+
+    torch.export.save(trace(graph), path, extra_files={METADATA_FILE: json.dumps(graph.info.to_metadata())})
+
+
+def write_aotinductor(graph: FrameGraph, path: Path) -> None:
+    """A package of AOTInductor, .pt2: machine code for this kind of CPU, for Python and C++."""
+    if not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        raise UserError("format=aotinductor needs a C++ compiler (g++ or clang++); or choose format=torch_export")
+    settings = {"aot_inductor.metadata": graph.info.to_metadata()}
+    with _quiet():
+        torch._inductor.aoti_compile_and_package(trace(graph), package_path=str(path), inductor_configs=settings)
+
+
+class PackageEngine(Engine):
+    """A .pt2 package run as it is, to check it. Its machine code is trusted: load only what you have compiled.
+
+    Args:
+        path: of `write_torch_export` or `write_aotinductor`.
+        compiled: whether it is of the latter.
+    """
+
+    def __init__(self, path: Path, compiled: bool) -> None:
+
+        if compiled:
+            self._call = torch._inductor.aoti_load_package(str(path))
+            metadata = self._call.get_metadata()
+        else:
+            extra = {METADATA_FILE: ""}
+            self._call = torch.export.load(path, extra_files=extra).module()
+            metadata = json.loads(extra[METADATA_FILE])
+        self.name = "aotinductor" if compiled else "torch_export"
+        info = GraphInfo.from_metadata(metadata, path)
+        super().__init__(info, info.precision)
+
+    def describe(self) -> str:
+        return f"{self.name}, {self.precision}, cpu, {torch.get_num_threads()} threads"
+
+    def _prepare(self, height: int, width: int) -> None:
+        dtype = getattr(torch, self.precision)
+        self._state = [torch.zeros(shape, dtype=dtype) for shape in self.info.state_shapes(height, width)]
+
+    @torch.inference_mode()
+    def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
+        flag: list[Tensor] = [torch.tensor([first])] if self.info.states else []
+        image, *self._state = self._call(torch.from_numpy(bordered), *flag, *self._state)
+        return image.numpy()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' running commentary off the terminal; what fails raises."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,119 @@
+"""Engines of torch itself: eager, compiled, and with the whole frame as one CUDA graph."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vst.errors import UserError
+from vst.runtime.engine import Engine
+from vst.runtime.graph import FrameGraph
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WARMUP_RUNS = 3
+
+
+class TorchEngine(Engine):
+    """The graph run by torch, operation by operation, on any device of torch.
+
+    `step` is for those whose frames lie on the device already.
+    """
+
+    name = "torch"
+
+    def __init__(self, graph: FrameGraph, precision: str, device: torch.device) -> None:
+        super().__init__(graph.info, precision)
+        self.device = device
+        self._graph = graph.to(device, memory_format=torch.channels_last)
+        self._flags = {first: torch.tensor([first], device=device) for first in (True, False)}
+        self._call: Callable[..., tuple[Tensor, ...]] = self._graph
+
+    def describe(self) -> str:
+        where = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu(self.device)
+        return f"{self.name} {torch.__version__}, {self.precision}, {where}"
+
+    @torch.inference_mode()
+    def step(self, bordered: Tensor, first: bool) -> Tensor:
+        """One frame (1, H', W', 3) uint8 with its border, on the device -> (1, H' - 2 border, W' - 2 border, 3)."""
+        flag = [self._flags[first]] if self.info.states else []
+        image, *self._state = self._call(bordered, *flag, *self._state)
+        return image
+
+    def _prepare(self, height: int, width: int) -> None:
+        self._state: list[Tensor] = list(self._graph.zeros(height, width, self.device))
+
+    def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
+        frame = torch.from_numpy(bordered).to(self.device, non_blocking=True)
+        return self.step(frame, first).cpu().numpy()
+
+    def _host_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
+        # Only from pinned memory does a copy to the device run beside the computation.
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
+
+
+class CompiledEngine(TorchEngine):
+    """The graph compiled by TorchInductor for one size, with its weights frozen in."""
+
+    name = "torch_compile"
+
+    def __init__(self, graph: FrameGraph, precision: str, device: torch.device) -> None:
+        if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+            raise UserError("engine=torch_compile needs a C++ compiler (g++ or clang++); or choose engine=onnxruntime")
+        super().__init__(graph, precision, device)
+
+    def _prepare(self, height: int, width: int) -> None:
+        super()._prepare(height, width)
+        self._call = torch.compile(self._graph, dynamic=False, options={"freezing": True})
+
+
+class CudaGraphEngine(TorchEngine):
+    """The whole frame as one CUDA graph: a single launch, static shapes, the memory in place on the device.
+
+    A small network's kernels are shorter than the time to launch them one by one.
+    """
+
+    name = "cuda_graph"
+
+    def __init__(self, graph: FrameGraph, precision: str, device: torch.device) -> None:
+        if device.type != "cuda":
+            raise UserError(
+                "engine=cuda_graph needs a CUDA device; choose engine=torch, or device=cuda where there is one"
+            )
+        super().__init__(graph, precision, device)
+
+    @torch.inference_mode()
+    def step(self, bordered: Tensor, first: bool) -> Tensor:
+        self._frame.copy_(bordered, non_blocking=True)
+        self._flag.copy_(self._flags[first], non_blocking=True)
+        self._captured.replay()
+        return self._image
+
+    @torch.inference_mode()
+    def _prepare(self, height: int, width: int) -> None:
+        super()._prepare(height, width)
+        self._frame = torch.zeros(1, *self.info.bordered(height, width), 3, dtype=torch.uint8, device=self.device)
+        self._flag = torch.ones(1, dtype=torch.bool, device=self.device)
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # cuDNN chooses its kernels and allocates before anything is recorded
+            for _ in range(WARMUP_RUNS):
+                self._advance()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self._captured = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._captured, stream=stream):
+            self._image = self._advance()
+
+    def _advance(self) -> Tensor:
+        flag = [self._flag] if self.info.states else []
+        image, *after = self._graph(self._frame, *flag, *self._state)
+        for kept, new in zip(self._state, after, strict=True):
+            kept.copy_(new)
+        return image.contiguous()
+
+
+def _cpu(device: torch.device) -> str:
+    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
