@@ -164,8 +164,8 @@ class ClipDataModule(pl.LightningDataModule):
         num_workers: worker processes of the training loader; 0 loads in the main process.
         seed: seed of the training items.
         val_clips: number of validation clips, the same in each run.
-        style_crops: crops of the style per clip. Those of one batch are few pictures of a collection, and terms that
-            compare distributions would settle on what these have in common; they see all crops, the others one a clip.
+        style_crops: crops of the style per clip. Terms that match quantiles (of patches, of colours) see all of them:
+            few crops of a collection lack its range of tones. The others see one a clip.
         noise, coarse, gain, gamma: what the camera does to training clips, see `data_modules.sensor.Sensor`.
             Validation has its own, the same in each run.
 
