@@ -3,7 +3,7 @@
     python -m benchmarks.sheet OUTPUT.jpg --checkpoints RUN/stylizer.pt ... --media photo.jpg film.mp4 ...
 
 A row for each photograph or clip (its frame 30, painted after the 30 before it, with the memory carried), a column for
-the input and one for each checkpoint, named by their folders; --style PICTURE adds a row of the style above them.
+the input and one for each checkpoint, named by its folder; --style PICTURE adds a row of the style above them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError
+from vst.evaluate.matching import model_names
 from vst.evaluate.media import VIDEOS, read_pictures, read_video
 from vst.networks import Stylizer
 
@@ -55,12 +56,12 @@ def captioned(picture: Tensor, caption: str, height: int) -> np.ndarray:
 
 
 def make_sheet(media: list[Path], checkpoints: list[Path], styles: list[Path], width: int) -> np.ndarray:
-    stylizers = {path.parent.name: load_stylizer(path) for path in checkpoints}
+    stylizers = {name: load_stylizer(p) for name, p in zip(model_names(checkpoints), checkpoints, strict=True)}
     rows = []
     for path in media:
         frames = read(path, width)
-        cells = {path.stem: frames[-1]} | {name: paint(stylizer, frames) for name, stylizer in stylizers.items()}
-        rows.append(np.hstack([captioned(cell, name, frames.shape[-2]) for name, cell in cells.items()]))
+        cells = [(path.stem, frames[-1]), *((name, paint(stylizer, frames)) for name, stylizer in stylizers.items())]
+        rows.append(np.hstack([captioned(cell, name, frames.shape[-2]) for name, cell in cells]))
     for path in styles:
         picture = read(path, width)[-1]
         rows.insert(0, captioned(picture, f"style: {path.stem}", picture.shape[-2]))

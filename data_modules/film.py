@@ -44,7 +44,7 @@ class VideoStyle(Pictures):
     def __init__(
         self, video: str | Path, crop: int = 160, short_side: int = 320, every: float = 1.0, cache: int = 256
     ) -> None:
-        if every <= 0:
+        if not every > 0:
             raise UserError(f"style.every is {every}, it has to be more than 0 seconds")
         path = Path(video).expanduser()
         chosen = _Selection(probe(path), every, max(crop, short_side), max(cache, 1))

@@ -248,6 +248,8 @@ def _transcode(path: Path, target: Path, name: str, start: Callable[[OutputConta
         with av.open(str(part), "w", format="mp4", options={"use_editlist": "0"}) as container:
             seen = start(container)
             num_frames, damaged = _visit(path, seen)
+            if num_frames == 0:
+                raise UserError(f"no frame can be read, it {damaged}")
             seen.finish()
         copy = FrameIndex.build(part)
         assert copy.num_frames == num_frames, f"{copy.num_frames} of {num_frames} frames copied"

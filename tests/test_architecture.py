@@ -25,12 +25,14 @@ MAY_IMPORT = {
     "vst.losses": {"vst.batch", "vst.flow"},
     "vst.checkpoint": {"vst.networks", "vst.video", "vst.errors"},
     "vst.stream": {"vst.networks", "vst.video", "vst.cuts", "vst.errors"},
-    "vst.benchmark": {"vst.networks", "vst.errors"},
+    "vst.benchmark": {
+        "vst.networks", "vst.runtime", "vst.stream", "vst.video", "vst.cuts", "vst.errors",
+    },
     "vst.runtime": {"vst.networks", "vst.checkpoint", "vst.errors"},
     "vst.quality": {"vst.runtime", "vst.metrics", "vst.networks", "vst.video"},
     "vst.export": {"vst", "vst.runtime", "vst.quality", "vst.checkpoint", "vst.networks", "vst.errors"},
     "vst.task": {
-        "vst.networks", "vst.losses", "vst.batch", "vst.checkpoint", "vst.curriculum",
+        "vst.networks", "vst.losses", "vst.batch", "vst.checkpoint", "vst.curriculum", "vst.errors",
     },
     "vst.schema": set(),
     "vst.rules": {"vst.errors", "vst.curriculum"},
@@ -42,7 +44,7 @@ MAY_IMPORT = {
     },
     "vst.cli": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
-        "vst.export", "vst.runtime", "vst.video", "vst.errors",
+        "vst.export", "vst.runtime", "vst.benchmark", "vst.video", "vst.errors",
     },
     "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.batch", "vst.errors"},
     "callbacks": {

@@ -60,6 +60,7 @@ def test_code_is_refused_and_not_run(tmp_path, monkeypatch):
         ({"model": {**MODEL, "generator": {**MODEL["generator"], "width": 16}}}, "do not fit"),
         ({"model": "text"}, "missing"),
         ({"weights": [1, 2]}, "do not fit"),
+        ({"weights": {"generator.stem.bias": 3}}, "do not fit"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, change, message):
@@ -67,6 +68,31 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, change, messa
     with pytest.raises(UserError, match=message) as caught:
         load_stylizer(tmp_path / "s.pt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], {"generator.stem.bias": 3}])
+def test_weights_that_are_no_tensors_start_nothing(tmp_path, weights):
+    save_stylizer(tmp_path / "s.pt", {**content(), "weights": weights})
+    with pytest.raises(UserError, match="do not fit"):
+        initialise(build_stylizer(MODEL), None, tmp_path / "s.pt")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, number):
+    diverged = content()
+    diverged["weights"]["temporal.gates.bias"][0] = number
+    save_stylizer(tmp_path / "s.pt", diverged)
+    opponent = PatchDiscriminator(8, 2)
+    state = {f"discriminator.{name}": value + number for name, value in opponent.state_dict().items()}
+    torch.save({"stylizer": content(), "state_dict": state}, tmp_path / "last.ckpt")
+    for attempt, tensor in (
+        (lambda: load_stylizer(tmp_path / "s.pt"), "temporal.gates.bias"),
+        (lambda: initialise(build_stylizer(MODEL), None, tmp_path / "s.pt"), "temporal.gates.bias"),
+        (lambda: initialise(build_stylizer(MODEL), opponent, tmp_path / "last.ckpt"), ""),
+    ):
+        with pytest.raises(UserError, match=rf"{tensor}.* holds NaN or infinity") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):

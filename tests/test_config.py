@@ -36,12 +36,18 @@ from vst.config import (
 from vst.errors import UserError
 from vst.losses import LossTerm, Outputs, temporal
 from vst.rules import FLOW_TERMS, RULES
-from vst.schema import EvaluateConfig, ExportConfig, Part, StylizeConfig, TrainConfig
+from vst.schema import BenchmarkConfig, EvaluateConfig, ExportConfig, Part, StylizeConfig, TrainConfig
 from vst.signatures import argument_names, check_targets
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-SCHEMAS = {"train": TrainConfig, "stylize": StylizeConfig, "evaluate": EvaluateConfig, "export": ExportConfig}
+SCHEMAS = {
+    "train": TrainConfig,
+    "stylize": StylizeConfig,
+    "evaluate": EvaluateConfig,
+    "export": ExportConfig,
+    "benchmark": BenchmarkConfig,
+}
 GROUP_FILES = sorted(
     f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
     for path in CONF.rglob("*.yaml")
@@ -257,7 +263,7 @@ BATCHES = {
     "choices": {
         "style=wikiert": ("style=wikiert: no such choice (did you mean 'wikiart'", "allowed: folder, "),
         "model=convgrru": ("model=convgrru: no such choice (did you mean 'convgru'?)", "allowed: "),
-        "model/temporal=foo": ("model/temporal=foo: no such choice; allowed: convgru, none", ""),
+        "model/temporal=foo": ("model/temporal=foo: no such choice; allowed: aligned, convgru, none", ""),
         "model/temporl=none": ("model/temporl=none: no such group (did you mean 'model/t", "groups: "),
         "trainer=null": ("trainer=null: no such choice", "allowed: auto, "),
         "+data=images": ("+data=images: 'data' is chosen already; write data=images", ""),
@@ -341,13 +347,13 @@ BATCHES = {
         ),
     },
     "phases": {
-        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: default, full, images"),
+        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: default, finetune, full"),
         "curriculum.phases.clips.singel=0.5": (
             "curriculum.phases.clips.singel: no such key (did you mean 'single'?)",
             "",
         ),
         "curriculum.phases.clips.share=0.3": (
-            "curriculum.phases: their shares sum to 0.9 (0.6 + 0.3); they have to sum to 1",
+            "curriculum.phases: their shares sum to 0.8 (0.5 + 0.3); they have to sum to 1",
             "",
         ),
         "init_from=3": ("init_from: 3 is not text or null", ""),
@@ -399,11 +405,25 @@ def test_finetuning_needs_a_model_to_start_from() -> None:
     assert only("experiment=finetune") == "init_from: missing; give it as init_from=..."
 
 
+@pytest.mark.parametrize("curriculum", ["default", "full"])
+def test_finetuning_goes_with_another_curriculum(curriculum: str) -> None:
+    chosen = [f"curriculum={curriculum}", "init_from=stylizer.pt"]
+    cfg = compose_or_explain("train", ["experiment=finetune", *chosen], TrainConfig)
+    assert cfg.curriculum.phases == compose_or_explain("train", chosen, TrainConfig).curriculum.phases
+
+
 def test_a_long_term_needs_three_frames() -> None:
     assert only("loss=temporal_full", "clip_length=2") == (
         "clip_length=2: loss.terms.long_term needs at least 3 frames; or drop ~loss.terms.long_term"
     )
     compose_or_explain("train", ["loss=temporal_full", "clip_length=2", "loss.terms.long_term.weight=0"], TrainConfig)
+    short = ["loss=temporal_full", "curriculum.phases.clips.frames=2"]
+    assert only(*short) == (
+        "curriculum: loss.terms.long_term needs at least 3 frames, and the longest phase has 2; give it more, or drop "
+        "~loss.terms.long_term"
+    )
+    for remedy in ("curriculum.phases.clips.frames=3", "~loss.terms.long_term", "loss.terms.long_term.weight=0"):
+        compose_or_explain("train", [*short, remedy], TrainConfig)
 
 
 def test_perceptual_terms_need_a_feature_network_and_its_weights() -> None:
@@ -427,6 +447,12 @@ def test_a_feedforward_model_without_a_game_is_fine() -> None:
     overrides = ["model/discriminator=none", "~loss.terms.adversarial", "~loss.terms.texture"]
     overrides += ["model.generator.width=33"]
     compose_or_explain("train", [*overrides, "model/temporal=none"], TrainConfig)
+
+
+def test_the_norm_of_every_generator_is_an_ordinary_key() -> None:
+    for path in (CONF / "model" / "generator").glob("*.yaml"):
+        generator = [f"model/generator={path.stem}", "model.generator.norm=instance"]
+        assert compose_or_explain("train", generator, TrainConfig).model.generator.norm == "instance"
 
 
 def test_features_of_a_discriminator_need_one() -> None:
@@ -493,6 +519,33 @@ def test_the_least_sizes_and_the_unset_limits_pass(name: str) -> None:
 )
 def test_a_run_is_as_long_as_its_epochs(override: str, expected: str) -> None:
     assert only(override).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "trainer.devices=2", "trainer.devices=-1", "trainer.devices=[0,1]", "trainer.devices='2'",
+        "trainer.devices='0,1'", "+trainer.num_nodes=2", "+trainer.strategy=ddp", "+trainer.strategy=ddp_spawn",
+        "+trainer.strategy={_target_: pytorch_lightning.strategies.DDPStrategy}",
+    ],
+)  # fmt: skip
+def test_a_run_has_one_device(override: str) -> None:
+    """On several, Lightning exchanges the sampler, and neither epochs nor phases would reach the data."""
+    line = only(override)
+    assert line.startswith(override.lstrip("+").partition("=")[0] + ": ")
+    assert "training runs on one device: leave it out or give trainer." in line
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "trainer.devices=auto", "trainer.devices='1'", "trainer.devices=[1]", "trainer.devices='1,'",
+        "~trainer.devices", "+trainer.num_nodes=1", "+trainer.strategy=auto",
+        "+trainer.strategy={_target_: pytorch_lightning.strategies.SingleDeviceStrategy, device: cpu}",
+    ],
+)  # fmt: skip
+def test_one_device_in_other_words_passes(override: str) -> None:
+    compose_or_explain("train", [override], TrainConfig)
 
 
 def test_the_metric_of_a_sweep_is_measured() -> None:

@@ -92,6 +92,10 @@ def test_phases_have_to_fit_the_data_and_the_loss():
     assert line.startswith("curriculum.phases.b.terms: there is no loss.terms.temporl (did you mean 'temporal'?)")
     assert line.endswith("give curriculum.phases.b.terms=[style]")
     assert told(share=0.4) == "curriculum.phases: their shares sum to 0.9 (0.5 + 0.4); they have to sum to 1"
+    assert told(terms=[3, "style", ["a"]]) == (
+        "curriculum.phases.b.terms: there is no loss.terms.3; or give curriculum.phases.b.terms=[style]"
+    )
+    assert told(terms="texture") is None and told(terms=None) is None
     assert told(frames="x") is None and told(colour=1) is None, "types and arguments are for the signatures to tell"
     assert mistake({"a": {"share": 1.0}}, 4, 4, TERMS).startswith("curriculum.phases.a: not a phase")
 

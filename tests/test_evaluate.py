@@ -15,12 +15,15 @@ import torch
 import torchvision
 from PIL import Image
 
+import vst.evaluate.judge
+import vst.evaluate.models
 import vst.metrics.temporal
 from tests.media import make_video, pattern_frames, read_number
 from vst.checkpoint import save_stylizer, stylizer_content
 from vst.errors import UserError
 from vst.evaluate import Evaluation, Row, evaluate_videos, log_evaluation, write_reports
 from vst.evaluate.circumstances import commit
+from vst.evaluate.judge import load_networks
 from vst.evaluate.matching import match_style, match_videos, model_names
 from vst.evaluate.media import find_clips, find_files, read_truth, read_video
 from vst.evaluate.pictures import ClipPictures
@@ -138,6 +141,20 @@ def test_without_style_and_tests_their_columns_are_skipped(folder):
     assert not {"patch_style", "drift_20", "pgd@2"} & set(found.metrics())
 
 
+def test_numbers_that_are_not_finite_are_left_out_and_noted(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(vst.evaluate.models.Model, "scores", lambda *_: {"noise@4": float("nan"), "noise@8": 2.0})
+    monkeypatch.setattr(vst.evaluate.judge.Judge, "pooled", lambda *_: {"fid_style": float("inf")})
+    found = evaluate_videos(
+        folder / "clips" / "street.mp4", checkpoints=folder / "plain.pt", styles=folder / "style.png", controls=False,
+        **{**QUICK, "frames": 3},
+    )  # fmt: skip
+    assert value(found, "plain", "noise@4") is None and value(found, "plain", "noise@8") == 2
+    assert "plain, street: noise@4 is nan, left out" in found.notes
+    assert "plain, all clips: fid_style is inf, left out" in found.notes
+    means = json.loads(write_reports(found, tmp_path)[0].read_text())["means"]
+    assert means[-1]["values"]["fid_style"] is means[-1]["values"]["noise@4"] is None
+
+
 def test_a_second_evaluation_gives_the_same_numbers(folder, evaluation):
     again = evaluate_videos(
         folder / "clips" / "street.mp4", checkpoints=folder / "plain.pt", styles=folder / "style.png", **QUICK
@@ -155,6 +172,9 @@ def test_features_of_vgg_weights_by_path(folder):
         folder / "clips" / "street.mp4", checkpoints=folder / "plain.pt", styles=folder / "style.png",
         vgg=str(folder / "vgg.pth"), vgg_width=0.25, **{**QUICK, "frames": 3, "drift_frames": 0, "attack_steps": 0},
     )  # fmt: skip
+    networks = load_networks(str(folder / "vgg.pth"), 0.25, *[None] * 4, device=torch.device("meta"))
+    with pytest.raises(NotImplementedError, match="meta"):  # a device that computes nothing: the network is there
+        networks.features(torch.rand(1, 3, 16, 16))
     assert value(found, "plain", "gram") > 0 and value(found, "plain", "adain") > 0
     assert value(found, "plain", "content_vgg") > 0 == value(found, "input (identity)", "content_vgg")
 
@@ -416,6 +436,7 @@ def test_frames_are_upright_and_scaled(tmp_path):
     ("arguments", "message"),
     [
         ({}, "nothing to evaluate"),
+        ({"checkpoints": {}}, "nothing to evaluate"),
         ({"checkpoints": "nope.pt"}, "checkpoint=nope.pt: no such file"),
         ({"checkpoints": "clips/street.mp4"}, "give the stylizer.pt of a run"),
         ({"clips": "clips/steet.mp4", "checkpoints": "plain.pt"}, "did you mean 'street.mp4'"),

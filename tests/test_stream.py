@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import threading
 import time
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -150,11 +152,58 @@ def test_the_network_sees_upright_frames(rotation: int, tmp_path: Path) -> None:
     assert media.read_numbers(media.decode_sequentially(report.output)) == [0, 1, 2, 3]
 
 
+def test_odd_sizes_are_painted_exactly(tmp_path: Path) -> None:
+    """Through file, engine and tiles as by the stylizer itself: nothing is padded, cropped or shifted."""
+    torch.manual_seed(0)
+    network = Stylizer(ResidualGenerator(8, 1), ConvGRU(8)).eval()
+    source = media.make_video(tmp_path / "in.mp4", frames=media.pattern_frames(4, 97, 65), pix_fmt="yuv444p")
+    with VideoReader(source) as reader:
+        frames = [torch.from_numpy(frame.image).permute(2, 0, 1) / 255 for frame in reader]
+    with torch.inference_mode():
+        wanted = (network(torch.stack(frames)[None])[0][0] * 255).round().permute(0, 2, 3, 1).numpy()
+    shown: list[np.ndarray] = []
+
+    class Watched:
+        def __init__(self, tile: int) -> None:
+            self.engine = open_engine(network, tile=tile)
+            self.reset = self.engine.reset
+
+        def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+            shown.append(self.engine(frame, out).copy())
+            return out
+
+    for tile in (0, 24):
+        shown.clear()
+        _stylize(Watched(tile), source, tmp_path / f"{tile}.mkv")
+        assert np.abs(np.stack(shown).astype(int) - wanted).max() <= 1
+
+
 def test_odd_sizes_stay(tmp_path: Path) -> None:
     frames = media.pattern_frames(3, 97, 65)
     source = media.make_video(tmp_path / "in.mp4", frames=frames, pix_fmt="yuv444p")
     info = probe(_stylize(Identity(), source, tmp_path / "out.mkv").output)
     assert (info.width, info.height) == (97, 65)
+
+
+def test_a_size_that_changes_on_the_way_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As broadcasts do it: two recordings one after the other, each frame at the size of the first one."""
+    parts = [
+        media.make_video(tmp_path / "a.ts", n=8, bframes=0),
+        media.make_video(tmp_path / "b.ts", frames=media.pattern_frames(16, 160, 112)[8:], bframes=0),
+    ]
+    source = tmp_path / "both.ts"
+    source.write_bytes(b"".join(part.read_bytes() for part in parts))
+    network = Identity()
+    with caplog.at_level(logging.WARNING, logger="vst.stream"):
+        report = _stylize(network, source, tmp_path / "out.mp4")
+    told = [message for message in caplog.messages if "changes its size" in message]
+    assert (
+        len(told) == 1 and "from 96x64 to 160x112" in told[0] and "scaled to 96x64" in told[0] and "\n" not in told[0]
+    )
+    assert network.sizes == {(1, 3, 64, 96)}
+    assert media.read_numbers(media.decode_sequentially(report.output)) == list(range(16))
+    with VideoReader(parts[0]) as reader:
+        assert len(list(reader)) == 8 and reader.resized is None
 
 
 def test_values_are_rounded_and_clipped(tmp_path: Path) -> None:
@@ -402,3 +451,29 @@ def test_an_engine_paints_what_its_stylizer_does(tmp_path: Path) -> None:
     assert (engine.frames, engine.cuts) == (module.frames, module.cuts) == (12, 1)
     for a, b in zip(*(media.decode_sequentially(r.output) for r in (module, engine)), strict=True):
         assert np.abs(a.astype(int) - b).max() <= 3
+
+
+def test_memory_stays_flat_over_a_long_video(tmp_path: Path) -> None:
+    """Of Python and numpy: nothing of a frame is kept. What the libraries keep shows in benchmarks/long_video.py."""
+    source = media.make_video(tmp_path / "in.mp4", n=300, width=32, height=32)
+    torch.manual_seed(0)
+    engine = open_engine(Stylizer(ResidualGenerator(8, 1), ConvGRU(8)).eval())
+    traced: dict[int, int] = {}
+    calls = iter(range(1, 1000))
+
+    class Watched:
+        reset = engine.reset
+
+        def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+            if (number := next(calls)) in (60, 290):  # at the first, the buffers of all stages are there
+                gc.collect()
+                traced[number] = tracemalloc.get_traced_memory()[0]
+            return engine(frame, out)
+
+    tracemalloc.start()
+    try:
+        report = _stylize(Watched(), source, tmp_path / "out.mp4")
+    finally:
+        tracemalloc.stop()
+    assert report.frames == 300
+    assert traced[290] - traced[60] < 230 * 64, "a number kept of each frame would be told, let alone a frame"

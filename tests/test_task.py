@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from vst.batch import ClipBatch
 from vst.checkpoint import load_stylizer, save_stylizer
 from vst.curriculum import Curriculum, Phase
+from vst.errors import UserError
 from vst.losses import (
     Adversarial,
     FeatureWarp,
@@ -238,8 +239,22 @@ def test_bf16_mixed_trains_and_keeps_float32_weights(tmp_path):
 def test_a_diverged_step_stops_the_run(tmp_path):
     bad = batches()
     bad[1].frames[0, 0, 0, 24, 24] = float("nan")
-    with pytest.raises(RuntimeError, match="non-finite"):
-        fit(make_task(), tmp_path, data=bad)
+    for adversarial, message in (
+        (True, r"^batch 2 of the run diverged, discriminator: not finite: loss/discriminator"),
+        (False, r"^batch 2 of the run diverged, generator: not finite: loss/style, loss/temporal; lower"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            fit(make_task(adversarial), tmp_path, data=bad)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path):
+    task = make_task(adversarial=False)
+    task.stylizer.generator.head.bias.register_hook(lambda gradient: gradient * float("inf"))
+    before = weights(task.stylizer)
+    with pytest.raises(UserError, match=r"^batch 1 .*generator: its losses are finite, their gradient is not"):
+        fit(task, tmp_path)
+    assert same(before, weights(task.stylizer))
 
 
 def test_training_learns_the_style(tmp_path):

@@ -54,13 +54,13 @@ def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Styli
 
     Raises:
         UserError: the file is missing, is no checkpoint, holds code, is of another kind or of a newer format, or its
-            weights do not fit its model.
+            weights do not fit its model or are not finite.
     """
     content = _content_of(_read(Path(path)), path)
     stylizer = build_stylizer(content["model"])
     try:
         stylizer.load_state_dict(content["weights"])
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except RuntimeError as error:
         raise UserError(f"{path}: its weights do not fit its model ({str(error).splitlines()[0]})") from error
     return stylizer.eval().requires_grad_(False).to(device)
 
@@ -76,8 +76,7 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
     """
     checkpoint = _read(Path(path))
     content = _content_of(checkpoint, path)
-    theirs = content["weights"] if isinstance(content["weights"], dict) else {}
-    given = {part: _under(f"{part}.", theirs) for part in ("generator", "temporal")}
+    given = {part: _under(f"{part}.", content["weights"]) for part in ("generator", "temporal")}
     differing = _differing(given["generator"], stylizer.generator.state_dict())
     if differing:
         raise UserError(
@@ -87,7 +86,7 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
     said = ["generator taken", f"memory {_take(stylizer.temporal, given['temporal'])}"]
     stylizer.generator.load_state_dict(given["generator"])
     if discriminator is not None:
-        opponent = _under("discriminator.", checkpoint.get("state_dict", {}))
+        opponent = _checked(_under("discriminator.", checkpoint.get("state_dict", {})), path)
         fits = not _differing(opponent, discriminator.state_dict())
         said.append(f"discriminator {_take(discriminator, opponent if fits else {})}")
     return f"{path} (style {content.get('style')}): {', '.join(said)}"
@@ -139,7 +138,17 @@ def _content_of(checkpoint: dict[str, Any], path: Path | str) -> dict[str, Any]:
         raise UserError(f"{path}: a checkpoint, but of another kind: it has no vst stylizer; give a run's stylizer.pt")
     if content["format"] != FORMAT:
         raise UserError(f"{path}: checkpoint format {content['format']}, this vst reads {FORMAT}; update vst")
-    return content
+    return {**content, "weights": _checked(content["weights"], path)}
+
+
+def _checked(weights: Any, path: Path | str) -> dict[str, torch.Tensor]:
+    """`weights` if they are named tensors of finite numbers, else a UserError."""
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f"{path}: its weights do not fit its model (they are not tensors); give another checkpoint")
+    broken = next((name for name, value in weights.items() if not value.isfinite().all()), None)
+    if broken is not None:
+        raise UserError(f"{path}: its training diverged: {broken} holds NaN or infinity; give another checkpoint")
+    return weights
 
 
 def _under(prefix: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The commands: `vst train`, `vst stylize`, `vst evaluate`, `vst export`, also as train.py and so on.
+"""The commands: `vst train`, `vst stylize`, `vst evaluate`, `vst export`, `vst benchmark`, also as train.py and so on.
 
 With vst/config.py the only module that knows Hydra; each command builds objects from its configuration in a fixed order
 and calls the library.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,23 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from vst.benchmark.entries import Model, check_engines, read_sizes
+from vst.benchmark.models import run_models
+from vst.benchmark.pipeline import run_pipeline
+from vst.benchmark.report import check_folder as check_benchmark_folder
+from vst.benchmark.report import log_benchmark, table
+from vst.benchmark.report import write_reports as write_benchmark
+from vst.benchmark.results import Benchmark
 from vst.checkpoint import check_resumable, load_stylizer, read_training
-from vst.config import command, plain, validate
+from vst.config import command, compose_or_explain, plain, validate
 from vst.errors import UserError, suggest
 from vst.evaluate import check_folder, evaluate_videos, log_evaluation, tables, write_reports
+from vst.evaluate.circumstances import circumstances
 from vst.export import export_stylizer
 from vst.networks import build_stylizer
-from vst.runtime import Engine, choose_engine, open_engine
-from vst.schema import EvaluateConfig, ExportConfig, StylizeConfig, TrainConfig
+from vst.networks.baselines import BASELINES, build_baseline
+from vst.runtime import TILES, Engine, choose_engine, open_engine
+from vst.schema import BenchmarkConfig, EvaluateConfig, ExportConfig, StylizeConfig, TrainConfig
 from vst.stream import stylize_video
 from vst.task import StyleTransferTask
 from vst.video import probe
@@ -38,6 +49,8 @@ log = logging.getLogger("vst")
 
 FEW_PICTURES = 10
 EXPORTED = (".onnx", ".xml")
+CHECKPOINTS = (".pt", ".ckpt")
+WARMUP_STEPS = 5
 FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
 
 
@@ -77,7 +90,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     log.info("data      %s", data.describe())
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
-    trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
+    one = {"devices": 1} if cfg.trainer.get("devices", "auto") == "auto" else {}
+    trainer = instantiate(cfg.trainer, **one, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
     log.info("device    %s, precision %s", describe_device(trainer), trainer.precision)
     log.info("output    %s", output)
     config = plain(cfg)
@@ -197,7 +211,103 @@ def export(cfg: DictConfig) -> None:
     print(report.path)
 
 
-COMMANDS = {"train": train, "stylize": stylize, "evaluate": evaluate, "export": export}
+@command("benchmark", BenchmarkConfig)
+def benchmark(cfg: DictConfig) -> None:
+    """Measure the speed of models and engines, of a film from file to file, or of training."""
+    folder = check_benchmark_folder(cfg.output, cfg.overwrite)
+    asked, device = plain(cfg), _device(cfg.device)
+    settings = circumstances(device)
+    measure = {"models": _measure_models, "pipeline": _measure_pipeline, "training": _measure_training}[cfg.mode]
+    loggers = list(instantiate(cfg.logger).values())
+    failed = True
+    try:
+        result = measure(asked, device, settings)
+        for logger in loggers:
+            log_benchmark(result, logger)
+        failed = False
+    finally:
+        for logger in loggers:
+            logger.finalize("failed" if failed else "success")
+        _finish_wandb(failed)
+    Console(width=None if sys.stdout.isatty() else 140).print(table(result))
+    for what, why in result.skipped.items():
+        print(f"could not run {what}: {why}")
+    for line in [*result.notes, *write_benchmark(result, folder)]:
+        print(line)
+
+
+def _measure_models(asked: dict[str, Any], device: torch.device, settings: dict[str, Any]) -> Benchmark:
+    engines, precisions, sizes = asked["engines"], asked["precisions"], read_sizes(asked["sizes"])
+    check_engines(engines, precisions)
+    models = [benchmark_model(str(name)) for name in asked["models"]]
+    pace = {"rounds": asked["rounds"], "seconds": asked["seconds"]}
+    return run_models(models, sizes, engines, precisions, device, settings, **pace)
+
+
+def _measure_pipeline(asked: dict[str, Any], device: torch.device, settings: dict[str, Any]) -> Benchmark:
+    engine, precision = asked["engines"][:1], asked["precisions"][:1]
+    check_engines(engine, precision)
+    model = benchmark_model(str(asked["models"][0]))
+    probe(asked["input"])  # before an engine is built, which may take a while
+    opened = open_engine(model.source, engine[0], precision[0], device)
+    encoder = {name: asked[name] for name in ("codec", "crf", "preset")}
+    settings = settings | {"model": model.name}
+    return run_pipeline(opened, asked["input"], settings, rounds=asked["rounds"], **encoder)
+
+
+def _measure_training(asked: dict[str, Any], device: torch.device, settings: dict[str, Any]) -> Benchmark:
+    return measure_training(shlex.split(asked["train"]), asked["steps"], asked["output"], settings)
+
+
+def measure_training(overrides: Sequence[str], steps: int, output: str | Path, settings: dict[str, Any]) -> Benchmark:
+    """A run in miniature, of all its phases but without previews, checkpoints, validation and loggers.
+
+    Args:
+        overrides: of train.py; its trainer chooses the device.
+        steps: that are measured; `WARMUP_STEPS` come before, while workers start and kernels are chosen.
+        output: folder; nothing is written.
+    """
+    _quiet_libraries()
+    total = steps + WARMUP_STEPS
+    fixed = ["logger=none", "callbacks=none", f"data.steps_per_epoch={total}", "trainer.max_epochs=1"]
+    cfg = compose_or_explain("train", [*overrides, *fixed, f"output_dir={output}"], TrainConfig)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    style = instantiate(cfg.style)
+    task, data = build_task(cfg, style.name), instantiate(cfg.data, style=style)
+    meter = instantiate({"_target_": "callbacks.throughput.Throughput", "warmup": WARMUP_STEPS})
+    options = {"logger": False, "enable_checkpointing": False, "limit_val_batches": 0, "limit_train_batches": total}
+    trainer = instantiate(cfg.trainer, callbacks=[meter], default_root_dir=str(output), **options)
+    trainer.fit(task, datamodule=data)
+    settings = settings | {"device": describe_device(trainer), "train": list(overrides), "data": data.describe()}
+    row = {"precision": str(trainer.precision), "batch": cfg.data.batch_size, "clip": cfg.clip_length}
+    row |= {"crop": cfg.data.crop, "workers": cfg.data.num_workers, **meter.row()}
+    return Benchmark("training", settings | {"model": describe_model(task)}, [row])
+
+
+def benchmark_model(name: str) -> Model:
+    """A checkpoint, an exported file, a baseline, or a choice of conf/model; the last two with fixed weights."""
+    path = Path(name)
+    if path.suffix in CHECKPOINTS + EXPORTED:
+        title = path.resolve().parent.name if path.stem in ("stylizer", "last") else path.stem
+        if path.suffix in CHECKPOINTS:
+            return Model(title, "checkpoint", load_stylizer(path))
+        return Model(title, "file", path)
+    presets = sorted(Path(file.name).stem for file in (resources.files("conf") / "model").iterdir() if file.is_file())
+    if name not in presets and name not in BASELINES:
+        known = [*presets, *BASELINES]
+        raise UserError(
+            f"models: '{name}' is unknown{suggest(name, known)}; give a .pt, .ckpt, .onnx or .xml file, or one of "
+            + ", ".join(known)
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if name in BASELINES:
+            return Model(name, "baseline", build_baseline(name))
+        cfg = compose_or_explain("train", [f"model={name}"], TrainConfig)
+        return Model(name, "preset", build_stylizer(plain(cfg.model)))
+
+
+COMMANDS = {"train": train, "stylize": stylize, "evaluate": evaluate, "export": export, "benchmark": benchmark}
 
 
 def main() -> None:
@@ -281,18 +391,22 @@ def _device(name: str) -> torch.device:
 
 def _engine(cfg: DictConfig) -> Engine:
     """The engine of `stylize`, which `engine=auto` chooses for the size of its input."""
-    device, exported = _device(cfg.device), Path(cfg.checkpoint).suffix in EXPORTED
+    names = [cfg.device] if isinstance(cfg.device, str) else list(cfg.device)
+    devices, exported = [_device(name) for name in names], Path(cfg.checkpoint).suffix in EXPORTED
     source = Path(cfg.checkpoint) if exported else load_stylizer(cfg.checkpoint)
     video = probe(cfg.input)  # before an engine is built, which may take a while
     engine, precision = cfg.engine, cfg.precision
+    size = (video.width, video.height) if round(video.rotation / 90) % 2 == 0 else (video.height, video.width)
     if engine == "auto":
-        size = (video.width, video.height) if round(video.rotation / 90) % 2 == 0 else (video.height, video.width)
-        choice = choose_engine(source, size, precision, device)
+        measured = tuple(min(side, TILES[0]) for side in size)  # what is fastest there is so for what may not fit
+        choice = choose_engine(source, measured, precision, devices[0])
         log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
         engine, precision = choice.engine, choice.precision
     elif precision == "auto":
         raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
-    return open_engine(source, engine, precision, device)
+    opened = open_engine(source, engine, precision, devices, cfg.tile)
+    opened.fit(size[1], size[0])  # before the output is begun
+    return opened
 
 
 def _finish_wandb(failed: bool) -> None:

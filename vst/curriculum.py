@@ -137,9 +137,9 @@ def mistake(nodes: Any, clip_length: float | None, batch_size: float | None, ter
             return f"{where}.frames: {phase.frames} is more than clip_length={clip_length}; raise clip_length"
         if phase.splice > 0 and batch_size == 1:
             return f"{where}.splice: joins two clips of a batch, and data.batch_size=1 has one; set it to 0"
-        absent = [term for term in phase.terms if isinstance(terms, dict) and term not in terms]
+        absent = [str(term) for term in phase.terms if isinstance(terms, dict) and str(term) not in terms]
         if absent:
-            kept = ",".join(term for term in phase.terms if term not in absent)
+            kept = ",".join(term for term in phase.terms if str(term) not in absent)
             hint = suggest(absent[0], terms)
             return f"{where}.terms: there is no loss.terms.{absent[0]}{hint}; or give {where}.terms=[{kept}]"
     return None
@@ -158,6 +158,8 @@ def _from_nodes(nodes: Any) -> dict[str, Phase]:
     for name, node in nodes.items() if isinstance(nodes, dict) else ():
         if not isinstance(node, dict) or "_target_" not in node:
             raise ValueError(f"phases.{name}: not a phase; is the name right{suggest(name, set(nodes) - {name})}?")
+        if not isinstance(node.get("terms", []), list):
+            raise TypeError(f"phases.{name}.terms: not a list")  # a text would pass for the list of its letters
         try:
             phases[name] = Phase(**{key: value for key, value in node.items() if key != "_target_"})
         except ValueError as error:

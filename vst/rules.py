@@ -28,6 +28,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "frames": (2, inf),
     "drift_frames": (0, inf),
     "attack_steps": (0, inf),
+    "rounds": (1, inf),
+    "steps": (1, inf),
+    "seconds": (0, inf),
 }
 
 
@@ -57,11 +60,18 @@ def needs_clips(cfg: dict) -> str | None:
         where = "clip_length=1" if length == 1 else "curriculum"
         if length == 1 or longest(_at(cfg, "curriculum.phases")) == 1:
             return f"{where}: a recurrent model needs at least 2 frames; or choose model/temporal=none"
+    phase = longest(_at(cfg, "curriculum.phases"))
     for kind, least in LEAST_FRAMES.items():
-        for name in _terms(cfg, kind):
-            if length < least and _number(cfg, f"loss.terms.{name}.weight") != 0:
-                term = f"loss.terms.{name}"
+        for term in (f"loss.terms.{name}" for name in _terms(cfg, kind)):
+            if _number(cfg, f"{term}.weight") == 0:
+                continue
+            if length < least:
                 return f"clip_length={length}: {term} needs at least {least} frames; or drop ~{term}"
+            if phase is not None and 1 < phase < least:  # phases of single frames alone are meant as they are
+                return (
+                    f"curriculum: {term} needs at least {least} frames, and the longest phase has {phase}; "
+                    f"give it more, or drop ~{term}"
+                )
     return None
 
 
@@ -205,6 +215,27 @@ def only_epochs_end_a_run(cfg: dict) -> str | None:
     return None
 
 
+def one_device(cfg: dict) -> str | None:
+    """On several, Lightning would put its own sampler in the place of `EpochSampler`, which knows epochs and phases."""
+    devices, nodes, strategy = (_at(cfg, f"trainer.{name}") for name in ("devices", "num_nodes", "strategy"))
+    if isinstance(devices, str):  # as Lightning reads it: "2" is two devices, "2," the third one
+        numbers = [number for number in devices.split(",") if number.strip()]
+        single = devices == "auto" or devices.strip() == "1" or ("," in devices and len(numbers) == 1)
+    else:
+        single = len(devices) == 1 if isinstance(devices, list) else devices in (None, 1)
+    name = _class_name(strategy) if _present(strategy) else strategy
+    # "auto" takes a strategy for one device where the trainer has one.
+    alone = not isinstance(name, str) or name in ("auto", "single_device") or name.startswith("SingleDevice")
+    wrong = {"devices": (devices, single), "num_nodes": (nodes, nodes in (None, 1)), "strategy": (name, alone)}
+    for key, (given, fine) in wrong.items():
+        if not fine:
+            return (
+                f"trainer.{key}: {given} will not do; training runs on one device: leave it out or give "
+                f"trainer.{key}={'auto' if key == 'strategy' else 1}, and start further runs for further devices"
+            )
+    return None
+
+
 def metric_is_measured(cfg: dict) -> str | None:
     """A sweep would learn only after training that there is nothing to minimise. A resumed run has its own terms."""
     metric, terms = _at(cfg, "optimized_metric"), _at(cfg, "loss.terms")
@@ -220,6 +251,13 @@ def metric_is_measured(cfg: dict) -> str | None:
         f"optimized_metric: {metric} is not measured in this run{near}; allowed: {', '.join(validated)}, "
         "and the terms in training as loss/<term>"
     )
+
+
+def film_is_given(cfg: dict) -> str | None:
+    """A pipeline is measured on a film."""
+    if cfg.get("mode") == "pipeline" and cfg.get("input") is None:
+        return "input: mode=pipeline measures a film; give input=film.mp4"
+    return None
 
 
 def _of_discriminator(cfg: dict) -> list[str]:
@@ -262,8 +300,10 @@ RULES: list[Callable[[dict], str | None]] = [
     clip_length_is_interpolated,
     epochs_are_counted,
     only_epochs_end_a_run,
+    one_device,
     metric_is_measured,
     manual_optimisation,
+    film_is_given,
 ]
 
 

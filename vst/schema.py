@@ -5,6 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Preset = Literal[
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+]
+
 
 class Part:
     """Annotation of a key whose value is a `_target_` node."""
@@ -60,23 +73,13 @@ class StylizeConfig:
     input: str
     output: str
     overwrite: bool
-    device: str
+    device: str | list
+    tile: int | Literal["auto"]
     engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     codec: Literal["libx264", "libx265"]
     crf: int
-    preset: Literal[
-        "ultrafast",
-        "superfast",
-        "veryfast",
-        "faster",
-        "fast",
-        "medium",
-        "slow",
-        "slower",
-        "veryslow",
-        "placebo",
-    ]
+    preset: Preset
 
 
 @dataclass
@@ -123,6 +126,30 @@ class EvaluateConfig:
     flow_truth: str | None
     weights: WeightsConfig
     device: str
+    output: str
+    overwrite: bool
+    output_dir: str
+    logger: dict[str, Part]
+
+
+@dataclass
+class BenchmarkConfig:
+    """`conf/benchmark.yaml`."""
+
+    mode: Literal["models", "pipeline", "training"]
+    models: list
+    sizes: list
+    engines: list
+    precisions: list
+    seconds: float
+    rounds: int
+    device: str
+    input: str | None
+    codec: Literal["libx264", "libx265"]
+    crf: int
+    preset: Preset
+    train: str
+    steps: int
     output: str
     overwrite: bool
     output_dir: str

@@ -84,7 +84,8 @@ def stylize_video(
     frames they see are upright: a rotation tag is applied before it and undone after it, so that strokes lie
     as in a picture shot upright, while the file keeps its layout and tag.
 
-    What can be read of a damaged input is stylised, and the loss is logged as a warning and reported. The
+    What can be read of a damaged input is stylised, and the loss is logged as a warning and reported; so is a
+    picture that changes its size on the way, which is scaled to the size that it begins with. The
     output appears under its name only when it is whole. Raises UserError for an input that is not a video or
     smaller than 16 pixels on a side, and as `vst.video.VideoWriter` does; an error of any stage stops all of
     them and is raised here.
@@ -106,8 +107,9 @@ def stylize_video(
             pipeline.run()
             if pipeline.frames == 0:
                 raise UserError(reader.damaged or f"{info.path}: no frame could be read")
-    if reader.damaged:
-        _log.warning(reader.damaged)
+    for trouble in (reader.resized, reader.damaged):
+        if trouble:
+            _log.warning(trouble)
     seconds = meter.seconds
     return StreamReport(pipeline.frames, seconds, pipeline.frames / seconds, pipeline.cuts, output, reader.damaged)
 

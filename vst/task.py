@@ -17,6 +17,7 @@ from torchmetrics.image import StructuralSimilarityIndexMeasure
 from vst.batch import ClipBatch
 from vst.checkpoint import initialise, stylizer_content
 from vst.curriculum import Curriculum, Phase
+from vst.errors import UserError
 from vst.losses import Adversarial, LossSet, Outputs
 from vst.networks import Stylizer
 
@@ -158,7 +159,7 @@ class StyleTransferTask(pl.LightningModule):
                 return values
             optimizer.zero_grad()
             self.manual_backward(values["discriminator"])
-            nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.clip_norm, error_if_nonfinite=True)
+            self._clip_gradient("discriminator", self.discriminator, values)
             optimizer.step()
         return values
 
@@ -169,10 +170,22 @@ class StyleTransferTask(pl.LightningModule):
         with record_function("G/backward"):
             optimizer.zero_grad()
             self.manual_backward(total)
-            norm = nn.utils.clip_grad_norm_(self.stylizer.parameters(), self.clip_norm, error_if_nonfinite=True)
+            norm = self._clip_gradient("generator", self.stylizer, values)
             optimizer.step()
         self.untoggle_optimizer(optimizer)
         return {"total": total, "gradient_norm": norm, **values}
+
+    def _clip_gradient(self, player: str, network: nn.Module, values: dict[str, Tensor]) -> Tensor:
+        """Clip the gradient and return its norm before. Raises UserError where it is not finite: the run diverged."""
+        norm = nn.utils.clip_grad_norm_(network.parameters(), self.clip_norm)
+        if norm.isfinite():
+            return norm
+        terms = [f"loss/{name}" for name, value in values.items() if not torch.as_tensor(value).isfinite().all()]
+        what = f"not finite: {', '.join(terms)}" if terms else "its losses are finite, their gradient is not"
+        raise UserError(
+            f"batch {self.batches_seen + 1} of the run diverged, {player}: {what}; lower optimizer.{player}.lr or "
+            "clip_norm, and start again"
+        )
 
     def outputs(self, stylizer: Stylizer, batch: ClipBatch, resets: Sequence[int] = ()) -> Outputs:
         """Stylise clips (B, T, 3, H, W) and draw a frame of each for the picture terms.

@@ -110,6 +110,7 @@ def test_a_broken_film_is_used_as_far_as_it_decodes(tmp_path: Path, caplog) -> N
     ("options", "message"),
     [
         ({"every": 0.0}, r"style\.every is 0\.0"),
+        ({"every": float("nan")}, r"style\.every is nan"),
         ({"crop": 4}, r"style\.crop is 4"),
         ({"cache": 0}, r"style\.cache is 0"),
     ],

@@ -148,6 +148,17 @@ def test_a_changed_frame_is_a_changed_video(tmp_path: Path) -> None:
     assert scan_folder(tmp_path, 64).videos[0].digest != before.digest
 
 
+def test_a_folder_whose_first_frame_is_damaged_is_named_and_left_out(tmp_path: Path) -> None:
+    for name in ("bear", "dog"):
+        sequence(tmp_path / name)
+    (tmp_path / "bear" / "00000.jpg").write_bytes(b"no picture")
+    scan = scan_folder(tmp_path, 64)
+    assert [video.name for video in scan.videos] == ["dog"]
+    ((name, reason),) = scan.skipped
+    assert name == "bear" and "00000.jpg is damaged" in reason and "\n" not in reason
+    assert not list((tmp_path / ".vst_cache").glob("*.part"))
+
+
 def test_the_root_may_be_the_folder_itself_and_needs_the_cache(tmp_path: Path) -> None:
     sequence(tmp_path / "dog")
     (video,) = scan_folder(tmp_path / "dog", 64).videos

@@ -95,6 +95,7 @@ def test_numbers_out_of_range_are_one_line(options, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_yaml_of_photographs_has_the_camera_that_validation_has():
-    data = compose_or_explain("train", ["data=synthetic"], TrainConfig).data
+@pytest.mark.parametrize("choice", [["data=synthetic"], ["data=mixed", "data.root=films"]], ids=lambda c: c[0])
+def test_the_yaml_of_photographs_has_the_camera_that_validation_has(choice):
+    data = compose_or_explain("train", choice, TrainConfig).data
     assert vars(Sensor(data.noise, data.coarse, data.gain, data.gamma)) == vars(CAMERA)

@@ -147,6 +147,18 @@ def test_raft_is_the_network_of_torchvision(network, weights: Path):
     assert RAFT(weights).variant == "small" and RAFT(weights).updates == 12
 
 
+def test_raft_runs_where_it_is_told_and_answers_where_its_input_is(weights: Path):
+    device = torch.device("cuda" if torch.cuda.is_available() else "meta")
+    raft = build_estimator("raft", weights, device)
+    a, b = torch.rand(2, 1, 3, 128, 128)
+    if device.type == "cuda":
+        torch.testing.assert_close(raft(a, b), RAFT(weights)(a, b), atol=1e-2, rtol=1e-2)
+    else:  # a device that computes nothing
+        with pytest.raises(RuntimeError):
+            raft(a, b)
+    assert next(raft.network.parameters()).device.type == device.type
+
+
 @pytest.mark.parametrize("size", [(40, 131), (133, 150)])
 def test_raft_pads_any_size_and_cuts_it_off_again(network, weights: Path, size: tuple[int, int]):
     a, b = torch.rand(2, 2, 3, *size)

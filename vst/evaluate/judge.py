@@ -161,7 +161,7 @@ def load_networks(
     if art_inception is not None and alexnet is None:
         raise UserError("weights.art_inception: art_fid needs LPIPS too; give weights.alexnet=<torchvision's AlexNet>")
     return Networks(
-        None if vgg is None else vgg_features(VGG19Features(vgg, vgg_width)),
+        None if vgg is None else vgg_features(VGG19Features(vgg, vgg_width), device),
         None if alexnet is None else LPIPS(alexnet, lpips).to(device),
         None if inception is None else Inception(inception, "weights.inception").to(device),
         None if art_inception is None else Inception(art_inception, "weights.art_inception", resize=False).to(device),
@@ -179,12 +179,12 @@ def sampled(video: np.ndarray) -> list[Tensor]:
     return [to_tensor(video[place]) for place in places]
 
 
-def vgg_features(network: VGG19Features) -> Features:
-    """Those of STYLE_TAPS that the weights reach."""
-    taps = [tap for tap in STYLE_TAPS if tap in network.covered]
+def vgg_features(network: VGG19Features, device: torch.device) -> Features:
+    """Those of STYLE_TAPS that the weights reach, computed on the device and given on the CPU."""
+    network, taps = network.to(device), [tap for tap in STYLE_TAPS if tap in network.covered]
 
     def features(picture: Tensor) -> list[Tensor]:
-        found = network(picture, taps)
-        return [found[tap] for tap in taps]
+        found = network(picture.to(device), taps)
+        return [found[tap].cpu() for tap in taps]
 
     return features

@@ -28,6 +28,12 @@ class Row:
     style: str = ""
 
 
+def finite(values: dict[str, float | None], where: str) -> tuple[dict[str, float | None], list[str]]:
+    """`values` with None for every number that is not finite, and a note on each of these; `where` begins it."""
+    broken = [name for name, value in values.items() if value is not None and not np.isfinite(value)]
+    return values | dict.fromkeys(broken), [f"{where}: {name} is {values[name]}, left out" for name in broken]
+
+
 @dataclass
 class Evaluation:
     """Rows in the order of the table, and their circumstances.

@@ -29,7 +29,7 @@ from vst.evaluate.media import (
 from vst.evaluate.models import ATTACKED, Model, load_models
 from vst.evaluate.pictures import ClipPictures, make_views
 from vst.evaluate.progress import Progress
-from vst.evaluate.results import Evaluation, Row
+from vst.evaluate.results import Evaluation, Row, finite
 from vst.flow import FlowEstimator, build_estimator
 from vst.metrics import (
     Reference,
@@ -107,14 +107,14 @@ def evaluate_videos(
         raise UserError(f"frames={frames}: nothing temporal can be measured; give 2 or more")
     if metrics not in KINDS:
         raise UserError(f"metrics={metrics} is not one of {', '.join(KINDS)}")
-    if checkpoints is None and videos is None:
+    if not checkpoints and not videos:
         raise UserError("nothing to evaluate: give checkpoint=stylizer.pt, or videos=results of another tool, or both")
     begin, quick = time.perf_counter(), metrics == "quick"
     clip_files = find_clips(clips, "clips")
     matched = match_videos(find_clips(videos, "videos") if videos is not None else [], clip_files)
     style_files = _style_files(styles)
     model_files = _model_files(checkpoints)
-    estimate = build_estimator(flow, flow_weights)
+    estimate = build_estimator(flow, flow_weights, device)
     truth = _existing_folder(flow_truth)
     models = load_models(model_files, torch.device(device))
     makers = dict.fromkeys(maker for found in matched.values() for maker in found)
@@ -220,6 +220,7 @@ class Run:
                 alone = model.stylise(source, remember=False)
                 scores.add(f"{model.name} per frame", "control", alone, style, self.few, more)
         self.evaluation.rows += scores.rows
+        self.evaluation.notes += scores.notes
         self.evaluation.pictures.append(scores.pictures)
 
     def pool(self) -> None:
@@ -230,7 +231,8 @@ class Run:
             style = row.style or next(iter(self.judge.styles))
             values = self.judge.pooled(row.entry, style, row.values.get("lpips_content"))
             if values:
-                self.evaluation.pooled[row.entry] = values
+                self.evaluation.pooled[row.entry], notes = finite(values, f"{row.entry}, all clips")
+                self.evaluation.notes += notes
 
     def list_absent(self) -> None:
         """Say of every metric and control that is not there why it is not."""
@@ -321,6 +323,7 @@ class _Clip:
         self.references: dict[int, tuple[Reference, Contents]] = {}
         self.whole = reference
         self.rows: list[Row] = []
+        self.notes: list[str] = []
         self.pictures = ClipPictures(name)
 
     def add_with_controls(
@@ -354,8 +357,10 @@ class _Clip:
         near = warp_errors(video, reference.near)
         values = temporal_scores(video, reference, near)
         values |= self.judge.scores(entry, video, reference, contents, style)
+        values, notes = finite(values | (more or {}), f"{entry}, {self.name}")
+        self.notes += notes
         label = "" if style in (None, ONLY) else style
-        self.rows.append(Row(entry, kind, self.name, len(video), values | (more or {}), label))
+        self.rows.append(Row(entry, kind, self.name, len(video), values, label))
         if show:
             self.pictures.views.append(make_views(entry, video, reference.near, pair_ewarp(near), not self.few))
 

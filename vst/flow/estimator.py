@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from vst.errors import UserError, suggest
@@ -29,12 +30,15 @@ class FlowEstimator(Protocol):
         ...
 
 
-def build_estimator(name: str, weights: str | Path | None = None) -> FlowEstimator:
+def build_estimator(
+    name: str, weights: str | Path | None = None, device: str | torch.device | None = None
+) -> FlowEstimator:
     """Build an estimator with its default settings; others are built by class (`vst.flow.DIS(preset="fast")`).
 
     Args:
         name: "dis", "lucas_kanade" or "raft".
         weights: of "raft" only: path of a state dict in torchvision's layout, or "torchvision" to download.
+        device: where "raft" runs, None: where its input is. The others are of the CPU.
 
     Raises:
         UserError: no such name, or weights missing, wrong or not wanted.
@@ -47,7 +51,7 @@ def build_estimator(name: str, weights: str | Path | None = None) -> FlowEstimat
                 "flow=raft needs flow_weights=<path of a state dict in torchvision's layout>, or "
                 "flow_weights=torchvision to let torchvision download its own"
             )
-        return RAFT(weights)
+        return RAFT(weights, device=device)
     if weights is not None:
         raise UserError(f"flow={name} has no weights; leave out flow_weights={weights}, or use flow=raft")
     return DIS() if name == "dis" else LucasKanade()

@@ -20,7 +20,7 @@ BY_TORCHVISION = "torchvision"
 
 
 class RAFT:
-    """RAFT small (1.0 M parameters) or large (5.3 M), on the device of its input.
+    """RAFT small (1.0 M parameters) or large (5.3 M).
 
     The weights are never fetched silently: `weights` is a file, or the word "torchvision", which lets
     torchvision download its default ones (into torch.hub's folder, once).
@@ -29,12 +29,19 @@ class RAFT:
         weights: path of a state dict in torchvision's layout, or "torchvision".
         variant: "small" or "large"; None takes what the file holds, and small from torchvision.
         updates: recurrent refinements; torchvision's default is 12.
+        device: where it runs; None: where its input is. The flow comes on the device of the input.
 
     Raises:
         UserError: no or wrong weights, or an argument is out of range.
     """
 
-    def __init__(self, weights: str | Path, variant: str | None = None, updates: int = 12) -> None:
+    def __init__(
+        self,
+        weights: str | Path,
+        variant: str | None = None,
+        updates: int = 12,
+        device: str | torch.device | None = None,
+    ) -> None:
         if variant is not None and variant not in VARIANTS:
             raise UserError(
                 f"variant={variant} of RAFT is not one of {', '.join(VARIANTS)}{suggest(variant, VARIANTS)}"
@@ -50,6 +57,7 @@ class RAFT:
         self.network = _network(variant)
         _fill(self.network, state, weights)
         self.variant, self.updates = variant, updates
+        self.device = None if device is None else torch.device(device)
         self.key = f"raft-{variant}-{updates}-{_digest(state)}"
 
     @torch.no_grad()
@@ -59,11 +67,12 @@ class RAFT:
             return a.new_zeros(0, 2, *a.shape[-2:])
         padding = _padding(*a.shape[-2:])
         left, right, top, bottom = padding
-        self.network.to(a.device)
-        with torch.autocast(device_type=a.device.type, enabled=False):
-            one, other = (F.pad(image.float(), padding, mode="replicate") * 2 - 1 for image in (a, b))
+        device = self.device or a.device
+        self.network.to(device)
+        with torch.autocast(device_type=device.type, enabled=False):
+            one, other = (F.pad(image.to(device).float(), padding, mode="replicate") * 2 - 1 for image in (a, b))
             flow = self.network(one, other, num_flow_updates=self.updates)[-1]
-        return flow[..., top : flow.shape[-2] - bottom, left : flow.shape[-1] - right].contiguous()
+        return flow[..., top : flow.shape[-2] - bottom, left : flow.shape[-1] - right].contiguous().to(a.device)
 
 
 def _padding(height: int, width: int) -> tuple[int, int, int, int]:

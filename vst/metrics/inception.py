@@ -54,7 +54,7 @@ class Inception(nn.Module):
     @torch.no_grad()
     def forward(self, picture: Tensor) -> Tensor:
         """(3, H, W) RGB in [0, 1], at least 75x75 where it is not resized -> (2048,) float64, the pooled features."""
-        return self.network(self._prepared(picture))[0].double().cpu()
+        return self.network(self._prepared(picture))[0].cpu().double()  # in this order: MPS has no float64
 
     @torch.no_grad()
     def shallow(self, picture: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class Inception(nn.Module):
         x = self._prepared(picture, resize=False)
         for layer in ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"):
             x = getattr(self.network, layer)(x)
-        return x[0].flatten(1).T.double().cpu()
+        return x[0].flatten(1).T.cpu().double()
 
     def _prepared(self, picture: Tensor, resize: bool = True) -> Tensor:
         x = picture[None].to(self.network.Conv2d_1a_3x3.conv.weight.device)

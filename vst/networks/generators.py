@@ -11,7 +11,7 @@ from vst.networks.layers import LocalContrast, ResidualBlock, lattice_lowpass, n
 
 
 class ResidualGenerator(nn.Module):
-    """Small residual generator that works at a quarter of the resolution, without normalisation.
+    """Small residual generator that works at a quarter of the resolution or less, without normalisation.
 
     The picture is split into a smooth part and detail, x = low(x) + (x - low(x)). The network repaints the smooth part
     freely and lets detail through by a gate in (0, 1) for each place: output = low(x + r) + gate * (x - low(x)). An
@@ -22,31 +22,33 @@ class ResidualGenerator(nn.Module):
         width: channels of the features.
         num_blocks: residual blocks; their dilations run 1, 2, 4, 1, 2, 4, ...
         norm: `none`, or `instance` for the control that depends on the whole frame.
+        stride: pixels of the frame that one place of the features stands for, along each side. With 8 the smooth part
+            is half as fine and strokes twice as long as with 4, for frames of 1080 lines and more.
     """
 
-    stride = 4
-
-    def __init__(self, width: int, num_blocks: int, norm: str = "none") -> None:
+    def __init__(self, width: int, num_blocks: int, norm: str = "none", stride: int = 4) -> None:
         super().__init__()
-        self.width = width
+        if stride not in (2, 4, 8):
+            raise ValueError(f"stride: {stride} is not 2, 4 or 8")
+        self.width, self.stride = width, stride
         self.contrast = LocalContrast(3, floor=0.03)
         self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
         self.norm = normalisation(norm, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
-        self.lowpass = lattice_lowpass(3)
+        self.lowpass = lattice_lowpass(3, self.stride)
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4 -> features (N, width, H/4, W/4)."""
+        """Frames (N, 3, H, W) in [0, 1], H and W multiples of the stride s -> features (N, width, H/s, W/s)."""
         contrast = self.contrast(F.avg_pool2d(frames, self.stride))
         x = torch.cat([F.pixel_unshuffle(frames - 0.5, self.stride), contrast], dim=1)
         return self.blocks(F.relu(self.norm(self.stem(x))))
 
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Features (N, width, H/4, W/4) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""
+        """Features (N, width, H/s, W/s) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""
         residual, gate = self.head(features).split([3 * self.stride**2, 1], dim=1)
         gate = F.interpolate(torch.sigmoid(gate), scale_factor=self.stride, mode="bilinear", align_corners=False)
         repainted = self.lowpass(frames + F.pixel_shuffle(residual, self.stride))

@@ -54,13 +54,13 @@ class SeparableFilter(nn.Module):
         return F.conv2d(F.conv2d(x, self.row, groups=self.channels), self.column, groups=self.channels)
 
 
-def lattice_lowpass(channels: int) -> SeparableFilter:
-    """[1 2 2 2 1] / 8: a low-pass with nulls at the frequencies of a pixel-shuffle lattice of period 4.
+def lattice_lowpass(channels: int, period: int = 4) -> SeparableFilter:
+    """[1 2 ... 2 1] / (2 period): a low-pass with nulls at the frequencies of a pixel-shuffle lattice of that period.
 
-    Pixel shuffle paints each of its 16 phases with other weights, and texture losses are glad to be satisfied by the
-    fixed 4-pixel screen that results. The kernel is box(4) * box(2), which is zero at every harmonic of that screen.
+    Pixel shuffle paints each of its period^2 phases with other weights, and texture losses are glad to be satisfied by
+    the fixed screen that results. The kernel is box(period) * box(2), which is zero at every harmonic of that screen.
     """
-    return SeparableFilter(channels, (1, 2, 2, 2, 1))
+    return SeparableFilter(channels, (1, *(2,) * (period - 1), 1))
 
 
 class LocalContrast(nn.Module):

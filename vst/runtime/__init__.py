@@ -2,6 +2,6 @@
 
 from vst.runtime.auto import Choice, choose_engine
 from vst.runtime.build import ENGINES, PRECISIONS, open_engine
-from vst.runtime.engine import Engine
+from vst.runtime.engine import TILES, Engine
 
-__all__ = ["ENGINES", "PRECISIONS", "Choice", "Engine", "choose_engine", "open_engine"]
+__all__ = ["ENGINES", "PRECISIONS", "TILES", "Choice", "Engine", "choose_engine", "open_engine"]

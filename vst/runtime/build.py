@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -17,6 +19,7 @@ from vst.runtime.formats import write_onnx
 from vst.runtime.graph import FrameGraph
 from vst.runtime.onnx_engine import OnnxEngine
 from vst.runtime.openvino_engine import OpenVinoEngine
+from vst.runtime.tiled import TiledEngine
 from vst.runtime.torch_engine import DTYPES, CompiledEngine, CudaGraphEngine, TorchEngine
 
 TORCH_ENGINES = {engine.name: engine for engine in (TorchEngine, CompiledEngine, CudaGraphEngine)}
@@ -36,17 +39,33 @@ def open_engine(
     source: Stylizer | Path | str,
     engine: str = "torch",
     precision: str = "float32",
-    device: torch.device | str = "cpu",
+    device: torch.device | str | Sequence[torch.device | str] = "cpu",
+    tile: int | Literal["auto"] = 0,
 ) -> Engine:
     """An engine that runs `source`: a stylizer, its checkpoint, or a .onnx or .xml file of export.py.
 
     An engine that needs another form than the source's gets it by a silent export into `~/.cache/vst/engines`, which is
     found again by its content.
 
+    Args:
+        device: or several, which then share the tiles of each frame.
+        tile: side in pixels of the tiles that a frame is painted in, which changes nothing in the result; 0 for the
+            frame at once, `auto` for tiles only where the frame does not fit into memory.
+
     Raises:
         UserError: no such engine, or it cannot run this source, precision or device; or its package is missing.
     """
-    device, file = torch.device(device), source if isinstance(source, Path | str) else None
+    devices = [device] if isinstance(device, torch.device | str) else list(device)
+    if tile != "auto" and tile < 0:
+        raise UserError(f"tile={tile}: give auto, 0 for no tiles, or the side of a tile in pixels")
+    if len(devices) > 1 and tile == 0:
+        raise UserError(f"device={[str(one) for one in devices]}: devices share tiles; choose tile=auto or a size")
+    engines = [_open(source, engine, precision, torch.device(one)) for one in devices]
+    return TiledEngine(engines, None if tile == "auto" else tile) if tile else engines[0]
+
+
+def _open(source: Stylizer | Path | str, engine: str, precision: str, device: torch.device) -> Engine:
+    file = source if isinstance(source, Path | str) else None
     suffix = Path(file).suffix if file is not None else ""
     check_choice(engine, precision, device, suffix)
     if engine in TORCH_ENGINES:

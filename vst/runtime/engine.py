@@ -7,11 +7,15 @@ from importlib import import_module
 from types import ModuleType
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vst.errors import UserError
+from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 from vst.runtime.graph import GraphInfo, add_border
 
 MIN_SIDE = 16
+TILES = (2048, 1024, 512, 256, 128, 64)
 
 # Module -> the extra of pyproject.toml that brings it.
 EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
@@ -27,14 +31,19 @@ class Engine(ABC):
         name: what `open_engine` calls it.
         precision: `float32`, `bfloat16`, `float16` or `int8`.
         info: of its graph.
+        device: whose memory it needs.
+        memory_factor: what it takes at its peak over the tensors of the graph in torch, measured at 1080p; the rest is
+            workspaces, copies in other layouts and what allocators keep.
     """
 
     name: str
+    memory_factor = 1.4
 
-    def __init__(self, info: GraphInfo, precision: str) -> None:
-        self.info, self.precision = info, precision
+    def __init__(self, info: GraphInfo, precision: str, device: torch.device | str = "cpu") -> None:
+        self.info, self.precision, self.device = info, precision, torch.device(device)
         self._size: tuple[int, int] | None = None
         self._first = True
+        self._state: list[Tensor] = []
 
     def reset(self) -> None:
         """Forget the frames so far."""
@@ -44,9 +53,12 @@ class Engine(ABC):
         """Stylise the next frame of the film, into `out` (H, W, 3) uint8 if given.
 
         Raises:
-            UserError: it is no such picture, too small, or of another size than the frame before.
+            UserError: it is no such picture, too small or too large, or of another size than the frame before.
         """
-        height, width = self._checked(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise UserError(f"frame {frame.shape} {frame.dtype}: a frame is (height, width, 3) uint8 RGB")
+        height, width = frame.shape[:2]
+        self.fit(height, width)
         self._bordered = add_border(frame, self.info, self._bordered)
         image = self._run(self._bordered, self._first)[0, :height, :width]
         self._first = False
@@ -54,6 +66,24 @@ class Engine(ABC):
             return image.copy()
         np.copyto(out, image)
         return out
+
+    def fit(self, height: int, width: int) -> None:
+        """Get ready for frames of this size, which the first frame of a film does by itself.
+
+        Raises:
+            UserError: it is too small, needs more memory than is free, or is not the size of the film under way.
+        """
+        if (height, width) == self._size:
+            return
+        if not self._first:
+            before = f"{self._size[1]}x{self._size[0]}"
+            raise UserError(f"frame of {width}x{height} after one of {before}: a new size starts with reset()")
+        if min(height, width) < MIN_SIDE:
+            raise UserError(f"frame of {width}x{height}: scale it up to at least {MIN_SIDE} on each side")
+        self._check_memory(height, width)
+        self._prepare(height, width)
+        self._bordered = self._host_buffer((1, *self.info.bordered(height, width), 3))
+        self._size = (height, width)
 
     @abstractmethod
     def describe(self) -> str:
@@ -67,23 +97,47 @@ class Engine(ABC):
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
         """The frame graph: (1, H', W', 3) uint8 to the same without border. The next call may overwrite its result."""
 
+    def read_state(self) -> list[Tensor]:
+        """The memory after the last frame, where it lies; the next frame may overwrite it."""
+        return self._state
+
+    @torch.inference_mode()
+    def load_state(self, state: list[Tensor]) -> None:
+        """Take another memory, of the same shapes, for the next frame. It is copied."""
+        for kept, given in zip(self._state, state, strict=True):
+            kept.copy_(given)
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Bytes for each pixel of the bordered frame, estimated; 0 if nobody knows."""
+        return self.memory_factor * self.info.bytes_per_pixel
+
+    def tile_that_fits(self, free: int) -> int:
+        """Side of the largest of `TILES` whose window needs no more than half of `free` bytes; 0 for none."""
+        around = 2 * overlap(self.info)
+        return next((side for side in TILES if self.bytes_per_pixel * (side + around) ** 2 <= free / 2), 0)
+
+    def _check_memory(self, height: int, width: int) -> None:
+        rows, columns = self.info.bordered(height, width)
+        needed, free = self.bytes_per_pixel * rows * columns, free_bytes(self.device)
+        if free is None or needed <= free:
+            return
+        fits = self.tile_that_fits(free)
+        whole = self.info.reach == WHOLE_FRAME or not fits
+        remedy = "scale it down" if whole else f"tile={fits} paints it in parts, with the same result"
+        raise UserError(
+            f"frame of {width}x{height}: it needs {needed / 1e9:.1f} GB on {self.device} and {free / 1e9:.1f} GB are "
+            f"free; {remedy}"
+        )
+
     def _host_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.empty(shape, np.uint8)
 
-    def _checked(self, frame: np.ndarray) -> tuple[int, int]:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise UserError(f"frame {frame.shape} {frame.dtype}: a frame is (height, width, 3) uint8 RGB")
-        height, width = frame.shape[:2]
-        if (height, width) != self._size:
-            if not self._first:
-                before = f"{self._size[1]}x{self._size[0]}"
-                raise UserError(f"frame of {width}x{height} after one of {before}: a new size starts with reset()")
-            if min(height, width) < MIN_SIDE:
-                raise UserError(f"frame of {width}x{height}: scale it up to at least {MIN_SIDE} on each side")
-            self._prepare(height, width)
-            self._bordered = self._host_buffer((1, *self.info.bordered(height, width), 3))
-            self._size = (height, width)
-        return height, width
+
+def overlap(info: GraphInfo) -> int:
+    """Pixels around a tile that have to be seen to paint it; a multiple of the stride."""
+    around = max(info.reach, info.border)  # what a graph takes off its frame as the border has to be there as well
+    return around + -around % info.stride
 
 
 def require(module: str, why: str) -> ModuleType:

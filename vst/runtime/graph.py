@@ -8,7 +8,7 @@ tracing of dynamic shapes has to know.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vst.errors import UserError
 from vst.networks.layers import LocalContrast, SeparableFilter
 from vst.networks.stylizer import PADDING, Stylizer
+from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
 
 LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
 
@@ -28,7 +29,9 @@ class GraphInfo:
 
     `states` are the channels of each tensor of the memory, (1, channels, h, w) with h and w the sides of the bordered
     frame over `stride`. The frame gets `border` reflected pixels on each side and more at the right and the bottom, up
-    to a multiple of `stride`; the result is the middle, without `border`.
+    to a multiple of `stride`; the result is the middle, without `border`. `reach` is how many pixels a place of the
+    result, or of the memory, looks at to each side (`WHOLE_FRAME` for all), and `bytes_per_pixel` of the bordered frame
+    are what torch needs for it in float32; 0 says that nobody knows.
     """
 
     states: tuple[int, ...]
@@ -37,6 +40,8 @@ class GraphInfo:
     style: str = ""
     version: str = ""
     precision: str = "float32"
+    reach: int = WHOLE_FRAME
+    bytes_per_pixel: int = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -72,7 +77,7 @@ class GraphInfo:
             raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
         text = {name: metadata[f"vst_{name}"] for name in names}
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
-        numbers = {name: int(text[name]) for name in ("stride", "border")}
+        numbers = {name: int(text[name]) for name in ("stride", "border", "reach", "bytes_per_pixel")}
         return cls(**text | numbers | {"states": states})
 
 
@@ -107,6 +112,8 @@ class FrameGraph(nn.Module):
         stylizer = copy.deepcopy(stylizer).eval().requires_grad_(False)
         self.generator, self.temporal = stylizer.generator, stylizer.temporal
         self.info = GraphInfo(self._channels_of_states(), self.generator.stride, PADDING, style, version)
+        looks = reach(self.generator, self.temporal, self.info.states)
+        self.info = replace(self.info, reach=looks, bytes_per_pixel=self._bytes_per_pixel())
         if dtype != torch.float32:
             _lower(self, dtype)
 
@@ -138,6 +145,12 @@ class FrameGraph(nn.Module):
         _, states = self.temporal(features, None)
         assert all(state.shape[2:] == features.shape[2:] for state in states), [state.shape for state in states]
         return tuple(state.shape[1] for state in states)
+
+    def _bytes_per_pixel(self) -> int:
+        side = 32 * self.generator.stride
+        first = [torch.tensor([False])] if self.info.states else []
+        states = self.zeros(side - 2 * self.info.border, side - 2 * self.info.border)
+        return round(peak_bytes(self, torch.zeros(1, side, side, 3, dtype=torch.uint8), *first, *states) / side**2)
 
 
 class _LowPrecision(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vst.errors import UserError
 from vst.runtime.engine import Engine, require
@@ -24,6 +25,7 @@ class OpenVinoEngine(Engine):
     """
 
     name = "openvino"
+    memory_factor = 2.0
 
     def __init__(self, path: Path, precision: str = "float32") -> None:
         ov = require("openvino", "engine=openvino")
@@ -47,6 +49,13 @@ class OpenVinoEngine(Engine):
     def describe(self) -> str:
         version = self._ov.__version__.partition("-")[0]
         return f"openvino {version}, {self.precision}, cpu, {torch.get_num_threads()} threads"
+
+    def read_state(self) -> list[Tensor]:
+        return [torch.from_numpy(tensor.data) for tensor in self._sets[0]]
+
+    def load_state(self, state: list[Tensor]) -> None:
+        for kept, given in zip(self._sets[0], state, strict=True):
+            np.copyto(kept.data, given.numpy())
 
     def _prepare(self, height: int, width: int) -> None:
         # Two sets in turn: what one frame writes, the next one reads, and nothing is copied.

@@ -26,8 +26,7 @@ class TorchEngine(Engine):
     name = "torch"
 
     def __init__(self, graph: FrameGraph, precision: str, device: torch.device) -> None:
-        super().__init__(graph.info, precision)
-        self.device = device
+        super().__init__(graph.info, precision, device)
         self._graph = graph.to(device, memory_format=torch.channels_last)
         self._flags = {first: torch.tensor([first], device=device) for first in (True, False)}
         self._call: Callable[..., tuple[Tensor, ...]] = self._graph
@@ -44,7 +43,7 @@ class TorchEngine(Engine):
         return image
 
     def _prepare(self, height: int, width: int) -> None:
-        self._state: list[Tensor] = list(self._graph.zeros(height, width, self.device))
+        self._state = list(self._graph.zeros(height, width, self.device))
 
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
         frame = torch.from_numpy(bordered).to(self.device, non_blocking=True)

@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vst.video.probe import open_input, probe
@@ -42,12 +43,15 @@ class VideoReader:
 
     A context manager; every iteration starts at the first frame. `info` describes the file. `damaged` is None
     or, after an iteration, one line that says what was wrong: packets that could not be decoded, or an early
-    end. Frames are never made up for what is lost. Raises UserError as `vst.video.probe` does.
+    end. Frames are never made up for what is lost. `resized` is None or, from such a frame on, one line that says that
+    the picture changes its size; frames keep that of `info`. Raises UserError as `vst.video.probe` does.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.info = probe(path)
         self.damaged: str | None = None
+        self.resized: str | None = None
+        self._converter = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self._frames: Generator[Frame] | None = None
         self._faults = 0
         self._length = 0
@@ -70,7 +74,8 @@ class VideoReader:
             self._frames = None
 
     def _read(self) -> Generator[Frame]:
-        self.damaged, self._faults, self._length = None, 0, 0
+        self.damaged = self.resized = None
+        self._faults = self._length = 0
         info = self.info
         step = max(1, round(1 / (info.fps * info.time_base)))
         count, first, held = 0, 0, None
@@ -84,7 +89,7 @@ class VideoReader:
                     first = pts
                 else:
                     yield replace(held, duration=pts - held.pts)
-                held = Frame(self._rgb(frame), pts, frame.duration or step, info.time_base)
+                held = Frame(self._rgb(frame, pts), pts, frame.duration or step, info.time_base)
                 count += 1
             end = None
             if held is not None:
@@ -125,17 +130,25 @@ class VideoReader:
             self._faults += 1
             return []
 
-    def _rgb(self, frame: VideoFrame) -> np.ndarray:
+    def _rgb(self, frame: VideoFrame, pts: int) -> np.ndarray:
         # Width and height are given because a stream may change its size half way; the source's range and
         # another matrix for the RGB side, where it means nothing, because PyAV before 17 else ignores both
         # tags.
-        return frame.to_ndarray(
+        info = self.info
+        if self.resized is None and (frame.width, frame.height) != (info.width, info.height):
+            self.resized = (
+                f"{info.path} changes its size from {info.width}x{info.height} to {frame.width}x{frame.height} at "
+                f"{float(pts * info.time_base):.2f} s; all frames are scaled to {info.width}x{info.height}"
+            )
+        rgb = self._converter.reformat(
+            frame,
             format="rgb24",
-            width=self.info.width,
-            height=self.info.height,
+            width=info.width,
+            height=info.height,
             src_color_range=int(frame.color_range),
             dst_colorspace="ITU601",
         )
+        return rgb.to_ndarray()
 
     def _diagnose(self, count: int, end: int | None, expected: int | None, tolerance: float) -> str | None:
         found = []

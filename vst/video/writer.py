@@ -17,6 +17,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vst.errors import UserError, suggest
@@ -109,6 +110,7 @@ class VideoWriter:
         self._encoder = (codec, crf, preset)
         self._colour = info.colour if info.colour.matrix in _SWSCALE_MATRIX else _BT709
         self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._converter = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self._turns = 0
         self._shift = 0
         self._first_pts: int | None = None
@@ -196,10 +198,12 @@ class VideoWriter:
         """Convert with the tagged matrix: PyAV's own conversion takes BT.601 whatever the tags are."""
         matrix = _SWSCALE_MATRIX[self._colour.matrix]
         full = {"dst_color_range": _FULL_RANGE} if self._colour.range == _FULL_RANGE else {}
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")  # copies nothing
         # The matrix of an RGB source means nothing, but PyAV before 17 ignores the other one where the two
         # are equal.
-        return frame.reformat(format=self._video.pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full)
+        return self._converter.reformat(
+            frame, format=self._video.pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full
+        )
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:
