@@ -49,7 +49,7 @@ SCHEMAS = {
     "benchmark": BenchmarkConfig,
 }
 GROUP_FILES = sorted(
-    f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
+    f"{path.parent.relative_to(CONF).as_posix()}={path.stem}".replace("experiment/ablation=", "experiment=ablation/")
     for path in CONF.rglob("*.yaml")
     if path.parent not in (CONF, CONF / "local")
 )
@@ -68,6 +68,8 @@ COMPANIONS = {
     "loss=temporal_full": ["clip_length=3"],
     "curriculum=full": ["clip_length=6", "data.batch_size=2"],
     "curriculum=images": ["model/temporal=none"],
+    "experiment=ablation/a5": ["data.root={videos}"],
+    "experiment=ablation/a6": ["data.root={videos}"],
     "experiment=finetune": ["init_from=stylizer.pt"],
 }
 TINY = [

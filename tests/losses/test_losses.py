@@ -13,8 +13,8 @@ from vst.batch import ClipBatch
 from vst.curriculum import Curriculum, Phase
 from vst.losses import Adversarial, LossSet, LossTerm, RangePenalty, TotalVariation
 from vst.networks import PatchDiscriminator, build_stylizer
-from vst.schedules import Constant, Ramp
 from vst.rules import LEAST_FRAMES
+from vst.schedules import Constant, Ramp
 from vst.task import StyleTransferTask
 
 TERMS = {
