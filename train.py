@@ -1,6 +1,6 @@
 """Train a style: python train.py model=convgru style=wikiart"""
 
-from vst.cli import train
+from vst.commands.train import train
 
 if __name__ == "__main__":
     train()

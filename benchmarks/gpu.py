@@ -24,7 +24,7 @@ from vst.benchmark.entries import SIZES, Model
 from vst.benchmark.limits import DTYPES, Machine
 from vst.benchmark.report import to_markdown
 from vst.benchmark.results import Benchmark, Value
-from vst.cli import benchmark_model, measure_training
+from vst.commands.benchmark import benchmark_model, measure_training
 from vst.errors import UserError
 from vst.evaluate.circumstances import circumstances
 from vst.runtime import open_engine

@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "vst.evaluate": {
         "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.errors",
     },
-    "vst.cli": {
+    "vst.cli": {"vst.errors"},
+    "vst.commands": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.video", "vst.errors",
     },
@@ -55,10 +56,10 @@ MAY_IMPORT = {
 
 # Libraries that only these units may import.
 ONLY_IN = {
-    "hydra": {"vst.cli", "vst.config"},
-    "omegaconf": {"vst.cli", "vst.config"},
-    "pytorch_lightning": {"vst.cli", "vst.task", "data_modules", "callbacks"},
-    "wandb": {"vst.cli", "callbacks"},
+    "hydra": {"vst.commands", "vst.config"},
+    "omegaconf": {"vst.commands", "vst.config"},
+    "pytorch_lightning": {"vst.commands", "vst.task", "data_modules", "callbacks"},
+    "wandb": {"vst.commands", "callbacks"},
     "av": {"vst.video", "data_modules"},
     "kornia": {"vst.flow", "vst.losses"},
 }

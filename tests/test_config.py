@@ -25,7 +25,7 @@ from torchvision.models.vgg import make_layers
 
 from tests.media import make_video
 from vst.batch import ClipBatch
-from vst.cli import FEW_PICTURES, few_pictures
+from vst.commands.train import FEW_PICTURES, few_pictures
 from vst.config import (
     _readable,
     command,

@@ -471,7 +471,7 @@ def test_files_by_pattern(folder):
 
 
 def test_the_command(folder, tmp_path, monkeypatch, capsys):
-    from vst.cli import evaluate
+    from vst.commands.evaluate import evaluate
 
     monkeypatch.chdir(tmp_path)
     evaluate(

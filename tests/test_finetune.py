@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from vst.checkpoint import load_stylizer, save_stylizer, stylizer_content
-from vst.cli import run_training
+from vst.commands.train import run_training
 from vst.config import compose_or_explain
 from vst.errors import UserError
 from vst.networks import build_stylizer

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vst.cli import benchmark, benchmark_model
+from vst.commands.benchmark import benchmark, benchmark_model
 from vst.errors import UserError
 
 

@@ -1,0 +1,168 @@
+"""`vst train`: train a style."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from vst.checkpoint import check_resumable, read_training
+from vst.commands.common import ending, quiet_libraries
+from vst.config import command, plain, validate
+from vst.errors import UserError, suggest
+from vst.networks import build_stylizer
+from vst.schema import TrainConfig
+from vst.task import StyleTransferTask
+
+log = logging.getLogger("vst")
+
+FEW_PICTURES = 10
+FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
+
+
+@command("train", TrainConfig)
+def train(cfg: DictConfig) -> float | None:
+    """Train, and return the metric that a sweeper minimises, if one is asked for."""
+    metrics, _ = run_training(cfg)
+    if cfg.optimized_metric is None:
+        return None
+    if cfg.optimized_metric not in metrics:
+        near, measured = suggest(cfg.optimized_metric, metrics), ", ".join(sorted(metrics))
+        raise UserError(
+            f"optimized_metric={cfg.optimized_metric}: not measured in this run{near}; measured: {measured}"
+        )
+    return metrics[cfg.optimized_metric]
+
+
+def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
+    """Build everything from the configuration, train, and return (metrics, objects)."""
+    quiet_libraries()
+    output = _output_dir(cfg)
+    if cfg.resume is not None:
+        cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
+        validate(cfg, TrainConfig)  # a run of another version may lack a key
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    style = instantiate(cfg.style)
+    if note := few_pictures(plain(cfg.loss), style.count):
+        log.warning("style     %s", note)
+    task = build_task(cfg, style_name=style.name)  # before the data, which may take minutes to prepare
+    log.info("model     %s", describe_model(task))
+    if cfg.resume is not None:
+        check_resumable(cfg.resume, task.state_dict(), cfg.trainer.max_epochs)
+    elif cfg.init_from is not None:
+        log.info("init_from %s", task.start_from(cfg.init_from))
+    log.info("phases    %s", task.curriculum.describe())
+    data = instantiate(cfg.data, style=style)
+    log.info("data      %s", data.describe())
+    callbacks = list(instantiate(cfg.callbacks).values())
+    loggers = list(instantiate(cfg.logger).values())
+    one = {"devices": 1} if cfg.trainer.get("devices", "auto") == "auto" else {}
+    trainer = instantiate(cfg.trainer, **one, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
+    log.info("device    %s, precision %s", describe_device(trainer), trainer.precision)
+    log.info("output    %s", output)
+    config = plain(cfg)
+    task.run_config = OmegaConf.to_container(cfg, resolve=False)
+    OmegaConf.save(OmegaConf.create(config), output / "config.yaml")
+    for logger in loggers:
+        logger.log_hyperparams({**config, "origin": data.describe()})
+    with ending(loggers):
+        trainer.fit(task, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return metrics, {"task": task, "data": data, "trainer": trainer, "style": style}
+
+
+def continued(cfg: DictConfig, saved: dict[str, Any], overrides: Sequence[str]) -> DictConfig:
+    """The configuration to resume with: that of the run, `saved`, with the `overrides` that do not change its course.
+
+    Those are of `FREE_ON_RESUME`. Raises UserError for another one, unless it says what the run has anyway.
+    """
+    whole, ours, theirs = OmegaConf.create(saved), OmegaConf.create(plain(cfg)), None
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group.replace("/", ".")
+        if key == "experiment":
+            continue
+        if key.startswith(FREE_ON_RESUME):
+            parent, _, name = key.rpartition(".")
+            if override.is_delete():
+                (OmegaConf.select(whole, parent) if parent else whole).pop(name, None)
+            else:
+                OmegaConf.update(whole, key, OmegaConf.select(ours, key), merge=False)
+            continue
+        theirs = theirs or OmegaConf.create(plain(OmegaConf.create(saved)))
+        if OmegaConf.select(ours, key) != OmegaConf.select(theirs, key):
+            raise UserError(
+                f"{override.input_line}: the run to resume has other settings there; leave it out (its own are taken), "
+                "or start a new run"
+            )
+    whole.resume, whole.output_dir = cfg.resume, cfg.output_dir
+    return whole
+
+
+def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
+    model = plain(cfg.model)
+    return StyleTransferTask(
+        build_stylizer(model),
+        instantiate(cfg.model.discriminator),
+        instantiate(cfg.loss),
+        {player: instantiate(cfg.optimizer[player]) for player in ("generator", "discriminator")},
+        instantiate(cfg.scheduler),
+        instantiate(cfg.curriculum),
+        model_config=model,
+        style_name=style_name,
+        ema_decay=cfg.ema_decay,
+        clip_norm=cfg.clip_norm,
+        margin=cfg.margin,
+        seed=cfg.seed,
+    )
+
+
+def few_pictures(loss: dict[str, Any], count: int) -> str | None:
+    """A line to warn with where a discriminator would learn `count` pictures by heart; the other terms still train."""
+    for name, term in loss.get("terms", {}).items():
+        plays = term["_target_"].endswith(".Adversarial") and term.get("weight") != 0
+        if plays and count < FEW_PICTURES and not (term.get("augment") or {}).get("probability"):
+            return (
+                f"{count} picture{'' if count == 1 else 's'}: a discriminator learns so few by heart; give "
+                f"{FEW_PICTURES} or more, or choose loss=few_pictures (or loss.terms.{name}.augment.probability=1)"
+            )
+    return None
+
+
+def describe_model(task: StyleTransferTask) -> str:
+    def parameters(module: torch.nn.Module | None) -> int:
+        return sum(p.numel() for p in module.parameters()) if module is not None else 0
+
+    parts = [task.stylizer.generator, task.stylizer.temporal, task.discriminator]
+    names = ", ".join(f"{type(part).__name__} {parameters(part):,}" for part in parts if part is not None)
+    return f"{names} parameters"
+
+
+def describe_device(trainer: pl.Trainer) -> str:
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _output_dir(cfg: DictConfig) -> Path:
+    """The run folder that Hydra made (a sweep gives each job its own), written back so that the groups see it."""
+    if HydraConfig.initialized():
+        cfg.output_dir = os.path.relpath(HydraConfig.get().runtime.output_dir)
+    output = Path(cfg.output_dir)
+    if (output / "config.yaml").exists():
+        raise UserError(f"output_dir={output}: holds a run already, which would be overwritten; give another folder")
+    output.mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def _given_overrides() -> list[str]:
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
