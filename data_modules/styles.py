@@ -103,6 +103,11 @@ class Pictures:
         """The first readable picture, whole: (3, h, w) float32 RGB in [0, 1], scaled as for the crops."""
         return _tensor(self._picture(0))
 
+    def gallery(self, most: int = 64) -> list[Tensor]:
+        """At most `most` of the pictures, spread evenly over the collection; each as `reference` gives it."""
+        places = np.linspace(0, len(self._items) - 1, min(most, len(self._items))).round().astype(int)
+        return [_tensor(picture) for picture in map(self._get, places) if picture is not None]
+
     def origin(self) -> str:
         """Where the pictures come from; says so when it is a fallback."""
         return self._origin
@@ -110,8 +115,6 @@ class Pictures:
     def describe(self) -> str:
         """One line for the log: origin, scale, and what is unusual about the pictures known so far."""
         notes = [self._origin, f"crops of {self.crop} px at short side {max(self.short_side, self.crop)} px"]
-        if len(self._colourful) == self.count and not any(self._colourful.values()):
-            notes.append("note: no picture has colour, so results will have little")
         if self._enlarged:
             small = _names(self._items[k] for k in sorted(self._enlarged))
             notes.append(f"scaled up so that the crop fits: {small}")
@@ -120,13 +123,19 @@ class Pictures:
         return "; ".join(notes)
 
     def load_files(self) -> None:
-        """Load a collection that fits the memory, naming unreadable pictures in one warning; else one."""
+        """Load a collection that fits the memory, else one picture; warn of unreadable ones and of no colour at all."""
         if len(self._items) <= self._limit:
             for index in range(len(self._items)):
                 self._get(index)
             if self._bad:
                 _log.warning("style pictures: %s", self._skipped())
         self._picture(0)
+        if len(self._colourful) == self.count and not any(self._colourful.values()):
+            _log.warning(
+                "style pictures: no picture has colour (%s), so results will have little; give coloured ones if that "
+                "is not meant",
+                self._origin,
+            )
 
     def _picture(self, first: int) -> np.ndarray:
         """Picture `first` or, where that is unreadable, the next one: the same whatever was drawn before."""
@@ -208,7 +217,7 @@ class FolderStyle(Pictures):
         folder = _folder(root, "style.root")
         files = _pictures_below(folder)
         load = partial(_read, least=max(crop, short_side))
-        origin = f"{len(files)} pictures below {folder}"
+        origin = f"{len(files)} picture{'s' * (len(files) > 1)} below {folder}"
         super().__init__(files, load, slug(folder.resolve().name), origin, crop, short_side, cache)
         self.load_files()
 

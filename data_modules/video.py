@@ -216,7 +216,7 @@ class VideoDataModule(ClipDataModule):
             if not fitting:
                 raise UserError(
                     f"data.root={self.root}: no video has {self.span} frames without a cut at {self.size} x "
-                    f"{self.size} pixels or more ({refused[0][0]}: {refused[0][1]}); lower data.clip_length, "
+                    f"{self.size} pixels or more ({refused[0][0]}: {refused[0][1]}); lower clip_length, "
                     "data.stride or data.crop"
                 )
             scan.warn()

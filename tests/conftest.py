@@ -5,9 +5,15 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Tiny tensors only lose time to more; for the session, so that fixtures of modules have it too."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
-def steady():
-    """Every test starts from the same random state, on one thread (tiny tensors only lose time to more)."""
+def steady(one_thread):
+    """Every test starts from the same random state, on one thread."""
     torch.set_num_threads(1)
     random.seed(0)
     np.random.seed(0)

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 import torchvision
 from PIL import Image
@@ -23,11 +26,12 @@ from vst.checkpoint import save_stylizer, stylizer_content
 from vst.errors import UserError
 from vst.evaluate import Evaluation, Row, evaluate_videos, log_evaluation, write_reports
 from vst.evaluate.circumstances import commit
-from vst.evaluate.judge import load_networks
+from vst.evaluate.judge import Judge, Networks, load_networks
 from vst.evaluate.matching import match_style, match_videos, model_names
 from vst.evaluate.media import find_clips, find_files, read_truth, read_video
 from vst.evaluate.pictures import ClipPictures
 from vst.evaluate.plots import frontier, pareto
+from vst.metrics import Reference
 from vst.networks import build_stylizer
 
 LOSSLESS = {"crf": "0"}
@@ -129,6 +133,21 @@ def test_what_is_absent_is_listed_with_its_reason(evaluation):
         assert f"weights.{key}" in next(why for what, why in skipped.items() if metrics in what)
     assert any("9 frames of the 12" in note and "first 9" in note for note in evaluation.notes)
     assert any("other/scream has no video of street_night" in note for note in evaluation.notes)
+
+
+def test_every_metric_is_in_the_table_or_skipped_with_its_reason(evaluation):
+    found, skipped = evaluation.metrics(), ", ".join(evaluation.skipped).split(", ")
+    temporal = "ewarp_mean@1 ewarp_l2@1 ratio per_detail detail change e_stab rmse_rerevst@1 tof_in flicker"
+    far = "ewarp_mean@10 ratio@10"
+    of_networks = (
+        "flicker_static cut_recovery_frames cut_residual drift_20 pgd@2 pgd@4 pgd@8 noise@8 jpeg@50 exposure@1.2"
+    )
+    pictures = "patch_style colour_style ssim psnr"
+    assert set(f"{temporal} {far} {of_networks} {pictures}".split()) <= set(found)
+    given_weights = (
+        "warp_lpips@1 warp_lpips@10 tlp_in lpips_content gram adain content_vgg sifid kid_style fid_style art_fid"
+    )
+    assert set(given_weights.split()) <= set(skipped) and not set(given_weights.split()) & set(found)
 
 
 def test_without_style_and_tests_their_columns_are_skipped(folder):
@@ -260,6 +279,57 @@ def test_lpips_and_inception_by_path(folder, tmp_path):
     assert mean.values["fid_style"] > 0 and mean.values["sifid"] > 0 and mean.values["kid_style"] is not None
     assert mean.values["art_fid"] > 1 + mean.values["lpips_content"]
     assert not any("alexnet" in why or "inception" in why for why in found.skipped.values())
+
+
+def test_art_fid_is_the_product_of_both_distances():
+    """(1 + LPIPS) (1 + FID) of Wright and Ommer 2022, Eq. 5; FID of two Gaussians by scipy."""
+
+    def art(picture):
+        return torch.stack([picture.mean(), picture.std(), picture[0].mean()]).double()
+
+    rng = np.random.default_rng(0)
+    styles = [torch.rand(3, 32, 32) * 0.5 for _ in range(5)]
+    videos = [rng.integers(0, 200, (4, 48, 48, 3), np.uint8) for _ in range(2)]
+    judge = Judge({"only": styles}, Networks(art=art), quick=True)
+    for video in videos:
+        reference = Reference.of(video, quick=True)
+        judge.scores("a", video, reference, judge.contents(video), "only")
+    own = np.stack([art(torch.from_numpy(f).permute(2, 0, 1) / 255).numpy() for video in videos for f in video])
+    theirs = np.stack([art(style).numpy() for style in styles])
+    (m, c), (n, d) = ((x.mean(0), np.cov(x.T)) for x in (own, theirs))
+    fid = ((m - n) ** 2).sum() + np.trace(c + d - 2 * scipy.linalg.sqrtm(c @ d).real)
+    assert judge.pooled("a", "only", 0.25)["art_fid"] == pytest.approx(1.25 * (1 + fid), rel=1e-6)
+    assert judge.pooled("nobody", "only", 0.25)["art_fid"] is None
+
+
+# ----------------------------------------------------------------------------------------------------
+# The kit's own tool
+
+
+KIT = Path(os.environ.get("VST_KIT", ""))
+PEERS = "bikes_272p_scenecuts", "davis_car-roundabout_480p", "juggle_720p"
+
+
+@pytest.mark.kit
+@pytest.mark.parametrize("clip", PEERS)
+def test_the_scores_agree_with_the_kits_tool(clip):
+    """It reads, warps and masks with OpenCV alone and shares no code with this one."""
+    tool, source = KIT.parent / "tools" / "score_video.py", KIT / "videos" / f"{clip}.mp4"
+    video = KIT / "peers" / "microast" / f"{clip}_munch-the-scream.mp4"
+    if "VST_KIT" not in os.environ or not (tool.is_file() and source.is_file() and video.is_file()):
+        pytest.skip(
+            f"{clip}: set VST_KIT to the folder that holds videos/ and peers/, with tools/score_video.py beside"
+        )
+    frames = 12
+    command = [sys.executable, str(tool), str(source), str(video), "--frames", str(frames)]
+    expected = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = evaluate_videos(source, videos=video, frames=frames, metrics="quick", controls=False, progress=False)
+    (row,) = [row for row in found.rows if row.kind == "video"]
+    assert row.frames == expected["frames"] == frames
+    named = {"ewarp_mean@1": "ewarp_out", "ewarp_in@1": "ewarp_in"}
+    for name in ("ewarp_mean@1", "ewarp_in@1", "ratio", "detail", "per_detail", "change", "flicker"):
+        theirs = expected[named.get(name, name)]
+        assert row.values[name] == (None if theirs is None else pytest.approx(theirs, rel=0.02)), name
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -34,9 +34,10 @@ MODEL = {
 }
 
 
-def make_task(
-    adversarial=True, optimizer=functools.partial(torch.optim.Adam, lr=1e-3), gate=None, phases=None, **kwargs
-):
+ADAM = functools.partial(torch.optim.Adam, lr=1e-3)
+
+
+def make_task(adversarial=True, optimizer=ADAM, gate=None, phases=None, **kwargs):
     torch.manual_seed(0)
     terms = {"style": SlicedWasserstein(1.0, levels=2), "temporal": WarpConsistency(1.0)}
     if adversarial:
@@ -199,15 +200,14 @@ def test_the_average_follows_the_formula_and_is_what_a_checkpoint_gives(tmp_path
 
 def test_learning_rates_follow_the_schedule(tmp_path):
     class Rates(pl.Callback):
-        seen = []
-
         def on_train_batch_end(self, trainer, *_):
-            self.seen.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
+            seen.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
 
+    seen = []
     fit(make_task(), tmp_path, callbacks=[Rates()])
     expected = [1e-3 * FlatLinear(0.25, 0.1)(i / 8) for i in range(8)]
-    assert [g for g, _ in Rates.seen] == pytest.approx(expected)
-    assert [d for _, d in Rates.seen] == pytest.approx(expected)
+    assert [g for g, _ in seen] == pytest.approx(expected)
+    assert [d for _, d in seen] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,36 @@ def test_a_diverged_step_stops_the_run(tmp_path):
     bad = batches()
     bad[1].frames[0, 0, 0, 24, 24] = float("nan")
     for adversarial, message in (
-        (True, r"^batch 2 of the run diverged, discriminator: not finite: loss/discriminator"),
-        (False, r"^batch 2 of the run diverged, generator: not finite: loss/style, loss/temporal; lower"),
+        (True, r"^batch 2 of the run diverged, generator: not finite: its pictures, loss/discriminator"),
+        (False, r"^batch 2 of the run diverged, generator: not finite: its pictures, loss/style, loss/temporal; lower"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             fit(make_task(adversarial), tmp_path, data=bad)
         assert "\n" not in str(caught.value)
+
+
+def test_a_diverged_run_leaves_the_checkpoint_before_it_whole(tmp_path):
+    class Poison(pl.Callback):
+        def on_train_batch_start(self, trainer, task, *_):
+            if task.batches_seen == 5:  # the second batch of the second epoch
+                torch.nn.init.constant_(task.stylizer.generator.head.bias, float("nan"))
+
+    with pytest.raises(
+        UserError, match=r"^batch 6 of the run diverged, generator: not finite: its pictures, loss/disc"
+    ):
+        fit(make_task(), tmp_path, callbacks=[Poison()])
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["epoch=0.ckpt"]
+    assert all(weight.isfinite().all() for weight in load_stylizer(tmp_path / "epoch=0.ckpt").state_dict().values())
+    healed = make_task()
+    fit(healed, tmp_path / "resumed", resume=tmp_path / "epoch=0.ckpt")
+    assert healed.epochs_done == 2 and all(weight.isfinite().all() for weight in healed.parameters())
+
+
+def test_a_discriminator_that_diverged_is_named(tmp_path):
+    task = make_task()
+    torch.nn.init.constant_(next(task.discriminator.parameters()), float("inf"))
+    with pytest.raises(UserError, match=r"^batch 1 .*, discriminator: not finite: loss/disc.*optimizer\.discriminator"):
+        fit(task, tmp_path)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_too(tmp_path):

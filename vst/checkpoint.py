@@ -14,6 +14,7 @@ from torch import nn
 
 from vst.errors import UserError
 from vst.networks import Stylizer, build_stylizer
+from vst.pruning import prune
 
 FORMAT = 1
 
@@ -21,7 +22,7 @@ FORMAT = 1
 def stylizer_content(stylizer: Stylizer, model_config: dict[str, Any], style: str) -> dict[str, Any]:
     """The entry "stylizer" of a checkpoint: weights on the CPU and what `build_stylizer` needs to hold them."""
     weights = {name: value.detach().cpu().clone() for name, value in stylizer.state_dict().items()}
-    model = {part: model_config[part] for part in ("generator", "temporal")}
+    model = {part: model_config[part] for part in ("generator", "temporal", "tone") if part in model_config}
     return {"format": FORMAT, "model": model, "weights": weights, "style": style}
 
 
@@ -47,6 +48,16 @@ def save_whole(path: Path | str, checkpoint: dict[str, Any]) -> None:
         raise
 
 
+def read_stylizer(path: Path | str) -> dict[str, Any]:
+    """The entry "stylizer" of a stylizer checkpoint or a Lightning checkpoint, read as `load_stylizer` reads it.
+
+    Raises:
+        UserError: the file is missing, is no checkpoint, holds code, is of another kind or of a newer format, or its
+            weights are not finite.
+    """
+    return _content_of(_read(Path(path)), path)
+
+
 def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Stylizer:
     """Load a stylizer in eval mode from a stylizer checkpoint or a Lightning checkpoint.
 
@@ -56,7 +67,7 @@ def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Styli
         UserError: the file is missing, is no checkpoint, holds code, is of another kind or of a newer format, or its
             weights do not fit its model or are not finite.
     """
-    content = _content_of(_read(Path(path)), path)
+    content = read_stylizer(path)
     stylizer = build_stylizer(content["model"])
     try:
         stylizer.load_state_dict(content["weights"])
@@ -65,17 +76,22 @@ def load_stylizer(path: Path | str, device: torch.device | str = "cpu") -> Styli
     return stylizer.eval().requires_grad_(False).to(device)
 
 
-def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path | str) -> str:
+def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path | str, smaller: float = 0.0) -> str:
     """Start networks from the weights of a stylizer checkpoint or a Lightning checkpoint.
 
     The generator's are all taken, the memory's where both have them by name and shape (so a model without memory can
     start one with it), and the discriminator's if the file has just these. Returns one line on what was taken.
+
+    Args:
+        smaller: share of the file's channels that are taken out first (`vst.pruning.prune`).
 
     Raises:
         UserError: as `load_stylizer`; or the generator is of another architecture.
     """
     checkpoint = _read(Path(path))
     content = _content_of(checkpoint, path)
+    if smaller:
+        content = prune(content, smaller)
     given = {part: _under(f"{part}.", content["weights"]) for part in ("generator", "temporal")}
     differing = _differing(given["generator"], stylizer.generator.state_dict())
     if differing:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import vst
-from vst.checkpoint import load_stylizer
+from vst.checkpoint import load_stylizer, read_stylizer
 from vst.errors import UserError
 from vst.networks import Stylizer
-from vst.quality import QualityReport, film, judge
+from vst.quality import Candidate, QualityReport, film, judge
 from vst.runtime import open_engine
 from vst.runtime.engine import Engine, require
 from vst.runtime.formats import (
@@ -44,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What `export_stylizer` wrote: `path`, how its frames compare, and of int8 a table before and after."""
+    """What `export_stylizer` wrote: `path`, how its frames compare, and a table before and after compression."""
 
     path: Path
     parity: Parity
@@ -58,6 +57,7 @@ def export_stylizer(
     *,
     compress: str = "none",
     calibration: Path | str | None = None,
+    reference: Path | str | None = None,
     opset: int = 20,
     overwrite: bool = False,
 ) -> ExportReport:
@@ -67,6 +67,7 @@ def export_stylizer(
         output: the file; None for the checkpoint's name with the format's ending.
         compress: `int8` quantises an onnx or openvino file after training.
         calibration: video whose frames set the ranges of int8, and judge the result; None for photographs in motion.
+        reference: checkpoint that this one was distilled or pruned from; the table holds it against that one's frames.
         opset: of onnx.
         overwrite: replace an existing output.
 
@@ -75,18 +76,24 @@ def export_stylizer(
     """
     output = _checked(Path(checkpoint), output, format, compress, opset, overwrite)
     stylizer = load_stylizer(checkpoint)
-    graph = FrameGraph(stylizer, _style(checkpoint), vst.__version__)
-    frames = film(calibration) if compress == "int8" else None
+    graph = FrameGraph(stylizer, str(read_stylizer(checkpoint).get("style") or ""), vst.__version__)
+    large = stylizer if reference is None else load_stylizer(reference)
+    frames = film(calibration) if compress == "int8" or reference is not None else None
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.stem}-", dir=output.parent) as folder:
         written = Path(folder) / f"float32{FORMATS[format]}"
         engine = _write(graph, written, format, opset)
-        parity, quality = _passed(stylizer, engine, format), None
-        if frames is not None:
+        parity, candidates = _passed(stylizer, engine, format), []
+        if reference is not None:
+            path = Path(folder) / f"reference{FORMATS[format]}"
+            candidates.append(Candidate("reference", path, _write(FrameGraph(large), path, format, opset), large))
+        candidates.append(Candidate("float32", written, engine, stylizer))
+        if compress == "int8":
             plain, written = written, Path(folder) / f"int8{FORMATS[format]}"
             small = _compress(graph, plain, written, format, frames)
             parity = _passed(stylizer, small, f"{format} int8")
-            quality = judge(stylizer, {"float32": engine, "int8": small}, {"float32": plain, "int8": written}, frames)
+            candidates.append(Candidate("int8", written, small, stylizer))
+        quality = None if frames is None else judge(large, candidates, frames)
         _move(written, output)
     return ExportReport(output, parity, quality)
 
@@ -110,10 +117,6 @@ def _checked(
     if path.exists() and not overwrite:
         raise UserError(f"output={path}: exists; choose another name, or overwrite=true")
     return path
-
-
-def _style(checkpoint: Path | str) -> str:
-    return str(torch.load(checkpoint, map_location="cpu", weights_only=True)["stylizer"].get("style") or "")
 
 
 def _write(graph: FrameGraph, path: Path, format: str, opset: int) -> Engine:

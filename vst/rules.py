@@ -20,10 +20,19 @@ RANGES: dict[str, tuple[float, float]] = {
     "clip_norm": (0, inf),
     "clip_length": (1, inf),
     "margin": (0, inf),
+    "prune": (0, 0.95),
     "data.batch_size": (1, inf),
     "data.steps_per_epoch": (1, inf),
     "data.num_workers": (0, inf),
-    "crf": (0, 51),
+    "strength": (0, 1),
+    "calm": (0, 1),
+    "preserve_color": (0, 1),
+    "palette_strength": (0, 1),
+    "scale": (0.25, 2),
+    "mask.tolerance": (0, 2),
+    "mask.softness": (0, 2),
+    "mask.feather": (0, 500),
+    "duration": (0.1, 3600),
     "width": (16, inf),
     "frames": (2, inf),
     "drift_frames": (0, inf),
@@ -31,6 +40,19 @@ RANGES: dict[str, tuple[float, float]] = {
     "rounds": (1, inf),
     "steps": (1, inf),
     "seconds": (0, inf),
+    "min_scale": (0.1, 1),
+    "fps": (1, 240),
+    "timeout": (0.1, 3600),
+    "reconnect": (0, inf),
+    "port": (0, 65535),
+    "max_upload_mb": (0.001, inf),
+    "max_minutes": (0.001, inf),
+    "max_side": (16, inf),
+    "max_uploads": (1, inf),
+    "max_jobs": (1, inf),
+    "max_viewers": (1, inf),
+    "live_side": (16, 4096),
+    "keep_minutes": (0.01, inf),
 }
 
 
@@ -43,6 +65,18 @@ LEAST_FRAMES = {
 
 FLOW_TERMS = ("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "LongTerm")
 """Loss terms that follow the motion in the input."""
+
+LARGEST_CRF = {
+    **dict.fromkeys(("libsvtav1", "libaom-av1", "av1", "libvpx-vp9", "vp9"), 63),
+    **dict.fromkeys(("h264_videotoolbox", "hevc_videotoolbox"), 100),
+}
+"""Of encoders that count quality further than 51."""
+
+BUILT_FOR_A_SIZE = ("torch_compile", "tensorrt")
+"""Engines whose start takes seconds for each size of the frame."""
+
+LEAST_TOKEN = 16
+"""Characters."""
 
 FEATURE_TERMS = ("FeatureReconstruction", "FeatureGram", "AdaINStatistics", "FeatureFrameDifference")
 
@@ -83,8 +117,19 @@ def phases_fit(cfg: dict) -> str | None:
 
 def start_is_given(cfg: dict) -> str | None:
     """A configuration that has to start from a trained model leaves its place empty: `???` would not replace null."""
-    missing = _at(cfg, "init_from") == "" and _at(cfg, "resume") is None
-    return "init_from: missing; give it as init_from=..." if missing else None
+    given, pruned = _at(cfg, "init_from"), _number(cfg, "prune")
+    missing = given == "" or (given is None and pruned is not None and pruned > 0)
+    return "init_from: missing; give it as init_from=..." if missing and _at(cfg, "resume") is None else None
+
+
+def teacher_is_given(cfg: dict) -> str | None:
+    """A term that repeats a trained model, and the model, come together."""
+    terms, given = _terms(cfg, "Distillation"), _at(cfg, "teacher")
+    if terms and given in (None, "") and _at(cfg, "init_from") != "" and _at(cfg, "resume") is None:
+        return "teacher: missing; give it as teacher=..., the stylizer.pt of a run"
+    if isinstance(given, str) and given and isinstance(_at(cfg, "loss.terms"), dict) and not terms:
+        return f"teacher: {given} has nothing to teach: no loss term repeats it; choose experiment=distill"
+    return None
 
 
 def motion_is_known(cfg: dict) -> str | None:
@@ -260,6 +305,65 @@ def film_is_given(cfg: dict) -> str | None:
     return None
 
 
+def size_is_kept(cfg: dict) -> str | None:
+    """Engines that are built for one size would stand still whenever the resolution adapts."""
+    engine, least = cfg.get("engine"), _number(cfg, "min_scale")
+    if engine in BUILT_FOR_A_SIZE and least is not None and least < 1:
+        return f"min_scale: engine={engine} is built anew for every resolution, which stops the picture; add min_scale=1"
+    return None
+
+
+def page_is_alone(cfg: dict) -> str | None:
+    """The browser is source and sink."""
+    usual = {"source": "webcam", "sink": "window"}
+    for key, value in usual.items():
+        if cfg.get("ui") == "web" and cfg.get(key) != value:
+            return f"{key}: ui=web takes the browser's camera and shows its page; leave out {key}={cfg.get(key)}"
+    return None
+
+
+def token_is_long(cfg: dict) -> str | None:
+    """A short token can be guessed."""
+    token = _at(cfg, "token")
+    if isinstance(token, str) and not (LEAST_TOKEN <= len(token) and token.isascii() and token.isalnum()):
+        return f"token: give {LEAST_TOKEN} letters and digits or more, or leave it out: the studio then makes its own"
+    return None
+
+
+def quality_is_known(cfg: dict) -> str | None:
+    """Encoders count it differently."""
+    crf, codec, output = _number(cfg, "crf"), _at(cfg, "codec"), _at(cfg, "output")
+    codec = "vp9" if codec is None and str(output).endswith(".webm") else str(codec)
+    largest = LARGEST_CRF.get(codec, 51)
+    if crf is not None and not 0 <= crf <= largest:
+        return f"crf: {crf} is not 0 or more and {largest} or less"
+    return None
+
+
+def camera_makes_the_film(cfg: dict) -> str | None:
+    """A picture has no times to cut at, and no neighbours to fade into."""
+    camera, given = _at(cfg, "camera"), _at(cfg, "input")
+    if camera in (None, "none"):
+        return None
+    if isinstance(given, list):
+        return f"input: camera={camera} makes a film of one picture, and {len(given)} inputs are given"
+    for key in ("start", "end", "crossfade", "hwaccel"):
+        if _at(cfg, key) not in (None, 0):
+            return f"{key}: camera={camera} makes the film, of duration={_at(cfg, 'duration')} seconds; leave {key} out"
+    return None
+
+
+def mask_is_one(cfg: dict) -> str | None:
+    """A mask comes from a file or from a colour, and its options need one."""
+    file, color = _at(cfg, "mask.file"), _at(cfg, "mask.color")
+    if file is not None and color is not None:
+        return "mask.color: mask.file is given as well; give one of them"
+    for key in ("invert", "feather"):
+        if file is None and color is None and _at(cfg, f"mask.{key}"):
+            return f"mask.{key}: there is no mask; give mask.file=mask.png, or a colour as mask.color=[30,180,50]"
+    return None
+
+
 def _of_discriminator(cfg: dict) -> list[str]:
     """What `vst.losses.Adversarial.discriminator_loss` returns."""
     names = []
@@ -287,6 +391,7 @@ RULES: list[Callable[[dict], str | None]] = [
     needs_clips,
     phases_fit,
     start_is_given,
+    teacher_is_given,
     motion_is_known,
     features_are_there,
     game_is_complete,
@@ -304,6 +409,12 @@ RULES: list[Callable[[dict], str | None]] = [
     metric_is_measured,
     manual_optimisation,
     film_is_given,
+    quality_is_known,
+    camera_makes_the_film,
+    mask_is_one,
+    token_is_long,
+    size_is_kept,
+    page_is_alone,
 ]
 
 

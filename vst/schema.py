@@ -18,6 +18,8 @@ Preset = Literal[
     "placebo",
 ]
 
+Camera = Literal["none", "zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down", "drift"]
+
 
 class Part:
     """Annotation of a key whose value is a `_target_` node."""
@@ -29,6 +31,7 @@ class ModelConfig:
 
     generator: Part
     temporal: Part
+    tone: Part
     discriminator: Part
 
 
@@ -57,6 +60,8 @@ class TrainConfig:
     seed: int
     resume: str | None
     init_from: str | None
+    teacher: str | None
+    prune: float
     output_dir: str
     ema_decay: float
     clip_norm: float
@@ -66,20 +71,55 @@ class TrainConfig:
 
 
 @dataclass
+class MaskConfig:
+    """Where a film is painted."""
+
+    file: str | None
+    color: list | None
+    tolerance: float
+    softness: float
+    invert: bool
+    feather: float
+
+
+@dataclass
 class StylizeConfig:
     """`conf/stylize.yaml`."""
 
-    checkpoint: str
-    input: str
+    checkpoint: str | list | dict
+    input: str | list
     output: str
     overwrite: bool
+    resume: bool
+    start: str | float | None
+    end: str | float | None
+    crossfade: str | float
+    fps: float | None
+    hwaccel: str | None
+    use: str | list | None
+    strength: float | str | list
+    calm: float | str | list
+    preserve_color: float | str | list
+    palette: list
+    palette_strength: float | str | list
+    scale: float
+    mask: MaskConfig
+    compare: Literal["none", "side", "split", "wipe"]
+    camera: Camera
+    duration: float
+    stereo: Literal["none", "side_by_side", "top_bottom"]
+    panorama: bool
     device: str | list
     tile: int | Literal["auto"]
     engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
-    codec: Literal["libx264", "libx265"]
-    crf: int
-    preset: Preset
+    codec: str | None
+    crf: int | None
+    preset: str | int | None
+    bitrate: str | int | None
+    pix_fmt: str | None
+    format: str | None
+    audio: Literal["copy", "none"]
 
 
 @dataclass
@@ -91,6 +131,7 @@ class ExportConfig:
     format: Literal["onnx", "openvino", "torch_export", "aotinductor"]
     compress: Literal["none", "int8"]
     calibration: str | None
+    reference: str | None
     opset: int
     overwrite: bool
 
@@ -154,6 +195,60 @@ class BenchmarkConfig:
     overwrite: bool
     output_dir: str
     logger: dict[str, Part]
+
+
+@dataclass
+class LiveConfig:
+    """`conf/live.yaml`."""
+
+    checkpoint: str | list | dict
+    source: str
+    sink: str | list
+    ui: Literal["none", "web"]
+    first: str | None
+    strength: float
+    calm: float
+    preserve_color: float
+    scale: float
+    min_scale: float
+    fps: float | None
+    size: str | None
+    loop: bool
+    overlay: Literal["window", "all", "none"]
+    timeout: float
+    reconnect: float
+    bitrate: str
+    crf: int
+    overwrite: bool
+    device: str
+    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass
+class StudioConfig:
+    """`conf/studio.yaml`."""
+
+    styles: str | list | dict
+    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    device: str
+    host: str
+    port: int
+    token: str | None
+    hosts: list
+    work: str | None
+    max_upload_mb: float
+    max_minutes: float
+    max_side: int
+    max_uploads: int
+    max_jobs: int
+    max_viewers: int
+    live_side: int
+    keep_minutes: float
+    codec: Literal["libx264", "libx265"]
+    crf: int
+    preset: Preset
 
 
 PASSED_IN_CODE = {"data": {"style"}}

@@ -91,8 +91,14 @@ class StyleTransferTask(pl.LightningModule):
         self.epochs_done = 0
 
     def configure_optimizers(self) -> list[Optimizer]:
-        networks = {"generator": self.stylizer, "discriminator": self.discriminator}
-        return [self.optimizer_factories[name](net.parameters()) for name, net in networks.items() if net is not None]
+        players = ("generator",) if self.discriminator is None else ("generator", "discriminator")
+        return [self.optimizer_factories[player](self._trained_by(player)) for player in players]
+
+    def _trained_by(self, player: str) -> list[nn.Parameter]:
+        """What the player trains; for the generator that is also what terms of its loss own, such as a way back."""
+        if player == "discriminator":
+            return list(self.discriminator.parameters())
+        return [*self.stylizer.parameters(), *self.losses.terms.parameters()]
 
     def train(self, mode: bool = True) -> StyleTransferTask:
         super().train(mode)
@@ -111,9 +117,23 @@ class StyleTransferTask(pl.LightningModule):
     def _total(self) -> int:
         return self.trainer.num_training_batches * self.trainer.max_epochs
 
-    def start_from(self, path: str) -> str:
+    def set_tone(self, pictures: list[Tensor], teacher: dict[str, Tensor] | None = None) -> None:
+        """Give the tone, if the stylizer has one, the colours of `pictures` (3, H, W), or those of a teacher's weights.
+
+        For a new run; a resumed one has them in its checkpoint.
+        """
+        tone = self.stylizer.tone
+        if tone is None:
+            return
+        if teacher is not None and "tone.mean" in teacher:
+            tone.load_state_dict({name: teacher[f"tone.{name}"] for name in ("mean", "deviation")})
+        else:
+            tone.set_style(pictures)
+        self.ema.module.load_state_dict(self.stylizer.state_dict())
+
+    def start_from(self, path: str, smaller: float = 0.0) -> str:
         """Take the weights of a trained model, see `vst.checkpoint.initialise`; returns one line for the log."""
-        taken = initialise(self.stylizer, self.discriminator, path)
+        taken = initialise(self.stylizer, self.discriminator, path, smaller)
         self.ema.module.load_state_dict(self.stylizer.state_dict())
         return taken
 
@@ -159,7 +179,7 @@ class StyleTransferTask(pl.LightningModule):
                 return values
             optimizer.zero_grad()
             self.manual_backward(values["discriminator"])
-            self._clip_gradient("discriminator", self.discriminator, values)
+            self._clip_gradient("discriminator", values, outputs.clip)
             optimizer.step()
         return values
 
@@ -170,17 +190,19 @@ class StyleTransferTask(pl.LightningModule):
         with record_function("G/backward"):
             optimizer.zero_grad()
             self.manual_backward(total)
-            norm = self._clip_gradient("generator", self.stylizer, values)
+            norm = self._clip_gradient("generator", values, outputs.clip)
             optimizer.step()
         self.untoggle_optimizer(optimizer)
         return {"total": total, "gradient_norm": norm, **values}
 
-    def _clip_gradient(self, player: str, network: nn.Module, values: dict[str, Tensor]) -> Tensor:
+    def _clip_gradient(self, player: str, values: dict[str, Tensor], pictures: Tensor) -> Tensor:
         """Clip the gradient and return its norm before. Raises UserError where it is not finite: the run diverged."""
-        norm = nn.utils.clip_grad_norm_(network.parameters(), self.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self._trained_by(player), self.clip_norm)
         if norm.isfinite():
             return norm
         terms = [f"loss/{name}" for name, value in values.items() if not torch.as_tensor(value).isfinite().all()]
+        if not pictures.isfinite().all():  # whoever noticed it, the generator made them
+            player, terms = "generator", ["its pictures", *terms]
         what = f"not finite: {', '.join(terms)}" if terms else "its losses are finite, their gradient is not"
         raise UserError(
             f"batch {self.batches_seen + 1} of the run diverged, {player}: {what}; lower optimizer.{player}.lr or "

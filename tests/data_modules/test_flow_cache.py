@@ -15,6 +15,7 @@ from data_modules.flow_cache import FlowCache, _decode, _encode
 from data_modules.video import VideoDataModule, _segments
 from data_modules.video_cache import CacheError, TrainingVideo
 from tests import media
+from tests.data_modules.cases import Grey
 from vst.errors import UserError
 from vst.flow import DIS, LucasKanade, occlusion_mask, warp
 from vst.video.clips import read_clip
@@ -23,18 +24,6 @@ SETTINGS = {
     "clip_length": 3, "crop": 32, "margin": 8, "batch_size": 2, "steps_per_epoch": 2, "num_workers": 0,
     "seed": 0, "short_side": 64, "backend": "pyav", "flow_cache": True,
 }  # fmt: skip
-
-
-class Grey:
-    """A style of one grey."""
-
-    name = "grey"
-
-    def sample(self, rng: np.random.Generator) -> Tensor:
-        return torch.full((3, 8, 8), 0.5)
-
-    def describe(self) -> str:
-        return "grey"
 
 
 class Counting(DIS):

@@ -6,28 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from data_modules.frames import frame_files, frame_folders, visit_frames
 from data_modules.video import VideoDataModule
 from data_modules.video_cache import scan_folder
 from tests import media
+from tests.data_modules.cases import Grey
 from vst.errors import UserError
 from vst.video.clips import read_clip
-
-
-class Plain:
-    name = "grey"
-
-    def sample(self, rng: np.random.Generator) -> torch.Tensor:
-        return torch.full((3, 8, 8), 0.5)
-
-    def describe(self) -> str:
-        return "grey"
-
-    def reference(self) -> torch.Tensor:
-        return torch.full((3, 8, 8), 0.5)
 
 
 def sequence(
@@ -122,7 +109,7 @@ def test_frames_and_files_train_side_by_side(tmp_path: Path) -> None:
     frames = {name: sequence(tmp_path / "JPEGImages" / "480p" / name, seed=k) for k, name in enumerate(("bear", "dog"))}
     media.make_video(tmp_path / "film.mp4", n=8)
     data = VideoDataModule(
-        Plain(), root=tmp_path, clip_length=3, crop=32, margin=8, batch_size=4, steps_per_epoch=4, num_workers=0,
+        Grey(), root=tmp_path, clip_length=3, crop=32, margin=8, batch_size=4, steps_per_epoch=4, num_workers=0,
         seed=0, short_side=64, val_fraction=0.01,
     )  # fmt: skip
     data.setup()

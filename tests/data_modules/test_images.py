@@ -12,20 +12,8 @@ from PIL import Image
 
 from data_modules import images
 from data_modules.images import FolderPhotos, ImagesDataModule, read_photo, readable_photos, split_names
+from tests.data_modules.cases import Grey
 from vst.errors import UserError
-
-
-class NoStyle:
-    name = "none"
-
-    def sample(self, rng: np.random.Generator) -> torch.Tensor:
-        return torch.zeros(3, 8, 8)
-
-    def describe(self) -> str:
-        return "no style"
-
-    def reference(self) -> torch.Tensor:
-        return torch.zeros(3, 8, 8)
 
 
 def picture(seed: int = 0, height: int = 48, width: int = 64) -> np.ndarray:
@@ -45,7 +33,7 @@ def damage(path: Path) -> None:
 
 def module(root: Path, **changes) -> ImagesDataModule:
     options = dict(clip_length=2, crop=32, margin=4, batch_size=2, steps_per_epoch=3, num_workers=0, seed=3)
-    return ImagesDataModule(NoStyle(), root=str(root), **(options | changes))
+    return ImagesDataModule(Grey(), root=str(root), **(options | changes))
 
 
 @pytest.fixture

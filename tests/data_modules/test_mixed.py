@@ -14,6 +14,7 @@ from PIL import Image
 from data_modules.flow_cache import FlowCache
 from data_modules.mixed import MixedClips, MixedDataModule
 from tests import media
+from tests.data_modules.cases import Grey, make_videos
 from vst.batch import Clip
 from vst.errors import UserError
 from vst.flow import warp
@@ -24,25 +25,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
-class Plain:
-    name = "grey"
-
-    def sample(self, rng: np.random.Generator) -> torch.Tensor:
-        return torch.full((3, 8, 8), 0.5)
-
-    def describe(self) -> str:
-        return "grey"
-
-    def reference(self) -> torch.Tensor:
-        return torch.full((3, 8, 8), 0.5)
-
-
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("videos")
-    for seed in range(3):
-        media.make_video(root / f"{seed}.mp4", frames=media.pattern_frames(12, seed=seed))
-    return root
+    return make_videos(tmp_path_factory.mktemp("videos"), 3)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +39,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def module(root: Path, **changes) -> MixedDataModule:
-    data = MixedDataModule(Plain(), root=root, **(SETTINGS | changes))
+    data = MixedDataModule(Grey(), root=root, **(SETTINGS | changes))
     data.setup()
     return data
 

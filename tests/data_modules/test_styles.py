@@ -261,16 +261,20 @@ def test_the_count_is_that_of_the_readable_pictures(tmp_path):
     assert ImageStyle(tmp_path / "0.png", crop=16, short_side=32).count == 1
 
 
-def test_pictures_without_colour_are_noted(tmp_path):
+def test_pictures_without_colour_are_told_in_one_line(tmp_path, caplog):
+    def told(**settings):
+        caplog.clear()
+        FolderStyle(tmp_path, crop=16, short_side=32, **settings)
+        return [r.getMessage() for r in caplog.records if "colour" in r.getMessage()]
+
     ramp = np.tile(np.arange(0, 240, 3, dtype=np.uint8), (64, 1))
     Image.fromarray(ramp).save(tmp_path / "grey.png")
     Image.fromarray(np.dstack([ramp, ramp + 2, ramp])).save(tmp_path / "nearly.jpg", quality=40)
-    note = "no picture has colour"
-    grey = FolderStyle(tmp_path, crop=16, short_side=32).describe()
-    assert note in grey and "\n" not in grey
+    (message,) = told()
+    assert f"no picture has colour (2 pictures below {tmp_path})" in message and "\n" not in message
     Image.fromarray(np.dstack([ramp, ramp * 0.8, ramp * 0.6]).astype(np.uint8)).save(tmp_path / "sepia.png")
-    assert note not in FolderStyle(tmp_path, crop=16, short_side=32).describe()
-    assert note not in FolderStyle(tmp_path, crop=16, short_side=32, cache=1).describe(), "not all are known"
+    assert not told()
+    assert not told(cache=1), "not all are known"
 
 
 def test_hidden_folders_are_passed_over(tmp_path):

@@ -8,25 +8,13 @@ import torch
 
 from data_modules import motion, synthetic
 from data_modules.synthetic import BundledPhotos, PhotoClips, SyntheticDataModule
+from tests.data_modules.cases import Grey
 from vst.errors import UserError
-
-
-class NoStyle:
-    name = "none"
-
-    def sample(self, rng: np.random.Generator) -> torch.Tensor:
-        return torch.zeros(3, 8, 8)
-
-    def describe(self) -> str:
-        return "no style"
-
-    def reference(self) -> torch.Tensor:
-        return torch.zeros(3, 8, 8)
 
 
 def module(**changes) -> SyntheticDataModule:
     options = dict(clip_length=3, crop=32, margin=4, batch_size=2, steps_per_epoch=4, num_workers=0, seed=3)
-    data = SyntheticDataModule(NoStyle(), **(options | changes))
+    data = SyntheticDataModule(Grey(), **(options | changes))
     data.setup()
     return data
 
@@ -61,7 +49,7 @@ def test_validation_sees_other_photographs_than_training():
 def test_describe_names_the_origin():
     text = module().describe()
     assert "4 photographs of scikit-image in synthetic motion" in text
-    assert "1 held-out photograph of scikit-image" in text and "no style" in text and "\n" not in text
+    assert "1 held-out photograph of scikit-image" in text and "grey" in text and "\n" not in text
 
 
 def test_bundled_photographs_are_in_colour():

@@ -18,6 +18,7 @@ from data_modules import video as module
 from data_modules.video import VideoClips, VideoDataModule, choose_reader, split
 from data_modules.video_cache import TrainingVideo
 from tests import media
+from tests.data_modules.cases import Grey, make_videos
 from vst.errors import UserError
 from vst.flow import warp
 from vst.video.clips import FrameIndex
@@ -28,36 +29,15 @@ SETTINGS = {
 }  # fmt: skip
 
 
-class Plain:
-    """A style of one grey."""
-
-    name = "grey"
-
-    def sample(self, rng: np.random.Generator) -> torch.Tensor:
-        return torch.full((3, 8, 8), 0.5)
-
-    def describe(self) -> str:
-        return "grey"
-
-    def reference(self) -> torch.Tensor:
-        return torch.full((3, 8, 8), 0.5)
-
-
 def _module(root: Path, **settings) -> VideoDataModule:
-    data = VideoDataModule(Plain(), root=root, **{**SETTINGS, **settings})
+    data = VideoDataModule(Grey(), root=root, **{**SETTINGS, **settings})
     data.setup()
     return data
 
 
-def _folder(root: Path, count: int, n: int = 12) -> Path:
-    for seed in range(count):
-        media.make_video(root / f"clip{seed}.mp4", frames=media.pattern_frames(n, seed=seed))
-    return root
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _folder(tmp_path_factory.mktemp("videos"), 6)
+    return make_videos(tmp_path_factory.mktemp("videos"), 6)
 
 
 def _names(source: VideoClips) -> set[str]:

@@ -196,10 +196,10 @@ def test_wrong_weights_are_one_line(weights: Path, tmp_path: Path, monkeypatch):
     torch.save({**state, list(state)[-1]: torch.zeros(5)}, tmp_path / "shape.pth")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "pickled.pth")
     for name, message in (
-        ("absent.pth", "no such file .*torchvision's layout"),
-        ("text.pth", "not a file of tensors"),
-        ("empty.pth", "not a file of tensors"),
-        ("pickled.pth", "not a file of tensors"),
+        ("absent.pth", "no such file; .*torchvision's layout"),
+        ("text.pth", "not a file of weights"),
+        ("empty.pth", "not a file of weights"),
+        ("pickled.pth", "not a file of weights"),
         ("original.pth", r"not in torchvision's layout of RAFT \(it holds module.fnet.conv1.weight"),
         ("list.pth", "no state dict"),
         ("nested.pth", "no state dict"),

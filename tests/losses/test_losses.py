@@ -12,7 +12,7 @@ from tests.losses.test_perceptual import Colours
 from vst.batch import ClipBatch
 from vst.curriculum import Curriculum, Phase
 from vst.losses import Adversarial, LossSet, LossTerm, RangePenalty, TotalVariation
-from vst.networks import PatchDiscriminator, build_stylizer
+from vst.networks import PatchDiscriminator, ResidualGenerator, Stateless, Stylizer, build_stylizer
 from vst.rules import LEAST_FRAMES
 from vst.schedules import Constant, Ramp
 from vst.task import StyleTransferTask
@@ -102,12 +102,16 @@ def value_of(term, batch):
     return total, values
 
 
+def another_stylizer():
+    return Stylizer(ResidualGenerator(8, 1), Stateless())
+
+
+GIVEN = {"taps": lambda: ["relu1_1", "relu2_1"], "network": another_stylizer, "teacher": another_stylizer}
+
+
 def small(kind):
-    return (
-        kind(1.0, taps=["relu1_1", "relu2_1"])
-        if kind.taps or "taps" in inspect.signature(kind).parameters
-        else kind(1.0)
-    )
+    own = inspect.signature(kind).parameters
+    return kind(1.0, **{name: make_it() for name, make_it in GIVEN.items() if name in own})
 
 
 @pytest.mark.parametrize("name", TERMS)

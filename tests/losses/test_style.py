@@ -74,6 +74,31 @@ def test_small_pictures_are_compared_on_the_levels_that_they_have():
     assert RandomFilterGram(1.0)(*make(torch.rand(1, 3, 16, 16), style=torch.rand(1, 3, 16, 16))).isfinite()
 
 
+@pytest.mark.parametrize("kind", [SlicedWasserstein, RandomFilterGram])
+def test_a_pyramid_ends_where_no_filter_fits(kind):
+    """32 pixels halve to 16, 8 and 4; a fifth level of 2 has no place for 3x3."""
+    still, style, values = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32), []
+    for levels in (4, 9):
+        term = kind(1.0, levels=levels)
+        torch.manual_seed(0)
+        values.append([level[2] for level in term.pyramid(still, style)])
+        assert term(*make(still, style=style)).isfinite()
+    assert values == [[[3, 5, 7], [3, 5, 7], [3, 5, 7], [3]]] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (SlicedWasserstein, {"levels": 0}, "levels: 0 is not 1 or more"),
+        (SlicedWasserstein, {"banks": 0}, "banks: 0 is not 1 or more"),
+        (RandomFilterGram, {"filters": 2}, "filters: 2 is not 3 or more"),
+    ],
+)
+def test_numbers_that_leave_nothing_to_compare_are_refused(kind, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kind(1.0, **arguments)
+
+
 def test_fixed_filters_are_the_same_in_every_run_and_no_weights():
     one, two = RandomFilterGram(1.0), RandomFilterGram(1.0)
     for size in one.SIZES:

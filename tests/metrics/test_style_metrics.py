@@ -75,6 +75,18 @@ def test_gram_and_adain_against_loops():
     assert gram_distance([a], [a]) == adain_distance([a], [a]) == 0
 
 
+def test_feature_distance_is_that_of_the_last_layer_picture_by_picture():
+    def features(x):
+        return [x * 7, x[:, :2, ::2, 1::2] * 3]
+
+    pictures, contents = [picture(0), picture(1, smooth=2)], [picture(2), picture(3)]
+    deepest = [[p.numpy().astype(np.float64)[:2, ::2, 1::2] for p in side] for side in (pictures, contents)]
+    expected = np.mean([np.sum((p - q) ** 2) / np.sum(q**2) for p, q in zip(*deepest, strict=True)])
+    sides = [module.look(side, features) for side in (pictures, contents)]
+    assert module.feature_distance(*sides) == pytest.approx(expected, rel=1e-4)
+    assert module.feature_distance(sides[1], sides[1]) == 0
+
+
 def test_content_scores_against_skimage():
     a, b = picture(0, 64, 64), (picture(0, 64, 64) + 0.1 * picture(3, 64, 64)).clamp(0, 1)
     scores = content_scores([a], [b])

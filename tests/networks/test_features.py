@@ -121,8 +121,8 @@ def test_a_sister_network_is_refused_though_its_first_layers_fit(tmp_path, other
 def test_what_is_no_vgg_is_refused_by_name(tmp_path):
     assert "it holds conv.weight" in refused(saved(tmp_path, {"conv.weight": torch.zeros(3)}))
     assert "it holds nothing" in refused(saved(tmp_path, {}))
-    assert "not a state dict" in refused(saved(tmp_path, {"state_dict": {"features.0.weight": torch.zeros(3)}}))
-    assert "not a state dict" in refused(saved(tmp_path, torch.zeros(3)))
+    assert "holds no state dict" in refused(saved(tmp_path, {"state_dict": {"features.0.weight": torch.zeros(3)}}))
+    assert "holds no state dict" in refused(saved(tmp_path, torch.zeros(3)))
 
 
 def test_damaged_files_are_refused(tmp_path):

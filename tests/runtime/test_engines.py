@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vst.errors import UserError
-from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, Stateless, Stylizer
+from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, SlowTone, Stateless, Stylizer
 from vst.runtime import auto, build, choose_engine, open_engine
 from vst.runtime import engine as engine_module
 from vst.runtime.graph import FrameGraph, GraphInfo, add_border
@@ -273,3 +273,22 @@ def test_auto_for_a_real_model_gives_an_engine_that_opens(caplog: pytest.LogCapt
     choice = choose_engine(stylizer(), (48, 32), "float32")
     (frame,) = moving_frames(1, 32, 48)
     assert open_engine(stylizer(), choice.engine, choice.precision)(frame).shape == (32, 48, 3)
+
+
+def test_the_tone_is_the_stylizers_own_on_bytes(tmp_path):
+    torch.manual_seed(0)
+    tone = SlowTone(pace=0.3)
+    tone.set_style([0.2 * torch.rand(3, 24, 24) + torch.tensor([0.6, 0.3, 0.1])[:, None, None]])
+    stylizer = Stylizer(ResidualGenerator(8, 1), ConvGRU(8), tone).eval()
+    engine, state = open_engine(stylizer), None
+    film = np.random.default_rng(0).integers(0, 256, (4, 40, 56, 3)) // np.array([1, 2, 3, 4])[:, None, None, None]
+    for frame in film.astype(np.uint8):
+        pixels = torch.from_numpy(frame).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            expected, state = stylizer(pixels, None, state)
+        ours = torch.from_numpy(engine(frame)).permute(2, 0, 1)[None] / 255
+        torch.testing.assert_close(ours, expected, atol=1.1 / 255, rtol=0)
+    engine.reset()
+    again = engine(film[3].astype(np.uint8))
+    fresh = open_engine(stylizer)(film[3].astype(np.uint8))
+    assert np.array_equal(again, fresh), "a cut must forget the film's tone"

@@ -11,10 +11,11 @@ import torch
 import vst.export as export_module
 from tests.media import make_video
 from tests.runtime.test_engines import stylizer
-from vst.checkpoint import save_stylizer, stylizer_content
+from vst.checkpoint import load_stylizer, read_stylizer, save_stylizer, stylizer_content
 from vst.errors import UserError
 from vst.export import export_stylizer
-from vst.quality import film, judge
+from vst.pruning import prune
+from vst.quality import TURN, Candidate, film, judge
 from vst.runtime import open_engine
 from vst.runtime.formats import write_torch_export
 from vst.runtime.graph import FrameGraph
@@ -112,9 +113,31 @@ def test_int8_is_smaller_near_and_does_not_drift(checkpoint: Path, monkeypatch: 
     assert report.path.name == "stylizer_int8.onnx"
     before, after = report.quality.rows
     assert before.psnr > 70 and 30 < after.psnr < before.psnr
+    assert before.parameters == after.parameters == sum(p.numel() for p in stylizer().parameters())
+    assert before.macs == after.macs and after.size < before.size and min(before.fps, after.fps) > 0
     assert after.psnr_last > after.psnr_first - 3 and after.ssim > 0.9 and 0.8 < after.ewarp_ratio < 1.2
     engine = open_engine(report.path, "onnxruntime")
     assert engine.precision == "int8" and "int8" in report.quality.to_markdown()
+
+
+def test_a_small_model_is_held_against_the_large_one(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = list(moving_frames(24, 48, 64, seed=3))
+    monkeypatch.setattr(export_module, "film", lambda video: frames)
+    small = checkpoint.with_name("small.pt")
+    save_stylizer(small, prune(read_stylizer(checkpoint), 0.5))
+    report = export_stylizer(small, format="torch_export", reference=checkpoint)
+    large, pruned = report.quality.rows
+    assert [large.name, pruned.name] == ["reference", "float32"] and report.path == small.with_suffix(".pt2")
+    assert large.psnr > 70 and large.ewarp_ratio == pytest.approx(1, abs=0.01)
+    ours, theirs = (Reference(load_stylizer(path)) for path in (small, checkpoint))
+    assert pruned.psnr == pytest.approx(compare(theirs, ours, frames).mean_psnr, abs=0.1)
+    sums = [sum(p.numel() for p in load_stylizer(path).parameters()) for path in (checkpoint, small)]
+    assert [large.parameters, pruned.parameters] == sums
+    assert pruned.macs < 0.6 * large.macs and pruned.size < large.size
+    assert f"| float32 | {pruned.size / 1e3:.0f} | {pruned.parameters:,} | " in report.quality.to_markdown()
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["small.pt", "small.pt2", "stylizer.pt"]
+    with pytest.raises(UserError, match=r"none.pt': not found"):
+        export_stylizer(small, checkpoint.with_name("b.pt2"), "torch_export", reference=checkpoint.with_name("none.pt"))
 
 
 def test_a_film_is_as_long_as_asked_and_turns_round(tmp_path: Path) -> None:
@@ -135,15 +158,18 @@ def test_the_photographs_make_a_film() -> None:
 
 def test_quality_of_a_worse_engine_is_worse() -> None:
     network = stylizer()
-    frames = list(moving_frames(12, 48, 64))
+    frames = list(moving_frames(TURN + 5, 48, 64))
 
     class Noisy(Reference):
         def __call__(self, frame: np.ndarray) -> np.ndarray:
             noise = np.random.default_rng(frame.sum()).normal(0, 8, frame.shape)
             return (super().__call__(frame) + noise).clip(0, 255).astype(np.uint8)
 
-    paths = {"same": Path(__file__), "noisy": Path(__file__)}
-    same, noisy = judge(network, {"same": Reference(network), "noisy": Noisy(network)}, paths, frames).rows
+    engines = {"same": Reference(network), "noisy": Noisy(network)}
+    candidates = [Candidate(name, Path(__file__), engine, network) for name, engine in engines.items()]
+    report = judge(network, candidates, frames)
+    same, noisy = report.rows
+    assert (report.frames, report.size, same.size) == (TURN + 5, (64, 48), Path(__file__).stat().st_size)
     assert same.psnr == 100 and same.ssim == pytest.approx(1) and same.ewarp_ratio == pytest.approx(1)
     assert noisy.psnr == pytest.approx(20 * np.log10(255 / 8), abs=1.5) and noisy.ewarp_ratio > 1.1
 

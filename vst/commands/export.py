@@ -14,5 +14,5 @@ def export(cfg: DictConfig) -> None:
     """Write a stylizer for other programs, checked against the checkpoint."""
     report = export_stylizer(**plain(cfg))
     if report.quality is not None:
-        print(f"{report.quality.frames} frames, the memory carried:\n{report.quality.to_markdown()}")
+        print(report.quality.to_markdown())
     print(report.path)

@@ -15,11 +15,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from vst.checkpoint import check_resumable, read_training
+from vst.checkpoint import check_resumable, read_stylizer, read_training
 from vst.commands.common import ending, quiet_libraries
 from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
-from vst.networks import build_stylizer
+from vst.networks import NO_PART, build_stylizer
+from vst.pruning import prune
 from vst.schema import TrainConfig
 from vst.task import StyleTransferTask
 
@@ -50,16 +51,22 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
         validate(cfg, TrainConfig)  # a run of another version may lack a key
+    elif cfg.prune > 0:
+        take_pruned_model(cfg)
+    teacher = read_stylizer(cfg.teacher) if cfg.teacher else None  # before anything is built
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
     if note := few_pictures(plain(cfg.loss), style.count):
         log.warning("style     %s", note)
-    task = build_task(cfg, style_name=style.name)  # before the data, which may take minutes to prepare
+    # Before the data, which may take minutes to prepare.
+    task = build_task(cfg, style_name=(teacher or {}).get("style") or style.name)
     log.info("model     %s", describe_model(task))
     if cfg.resume is not None:
         check_resumable(cfg.resume, task.state_dict(), cfg.trainer.max_epochs)
     elif cfg.init_from is not None:
-        log.info("init_from %s", task.start_from(cfg.init_from))
+        log.info("init_from %s", task.start_from(cfg.init_from, smaller=cfg.prune))
+    if cfg.resume is None:
+        task.set_tone(style.gallery(), (teacher or {}).get("weights"))
     log.info("phases    %s", task.curriculum.describe())
     data = instantiate(cfg.data, style=style)
     log.info("data      %s", data.describe())
@@ -78,6 +85,19 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         trainer.fit(task, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return metrics, {"task": task, "data": data, "trainer": trainer, "style": style}
+
+
+def take_pruned_model(cfg: DictConfig) -> None:
+    """Put the generator and the memory of `init_from`, narrowed by the share `prune`, in the place of cfg's own."""
+    large = read_stylizer(cfg.init_from)
+    small = prune(large, cfg.prune)
+    for part in ("generator", "temporal"):
+        OmegaConf.update(cfg, f"model.{part}", small["model"][part], merge=False)
+    OmegaConf.update(cfg, "model.tone", small["model"].get("tone", NO_PART), merge=False)
+    widths = (f"{content['model']['generator']['width']} channels" for content in (large, small))
+    counts = (f"{sum(value.numel() for value in content['weights'].values()):,}" for content in (large, small))
+    sizes = f"{' -> '.join(widths)}, {' -> '.join(counts)} parameters"
+    log.info("prune     %s of %s: %s", cfg.prune, cfg.init_from, sizes)
 
 
 def continued(cfg: DictConfig, saved: dict[str, Any], overrides: Sequence[str]) -> DictConfig:

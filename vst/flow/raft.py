@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vst.errors import UserError, suggest
+from vst.weights import read_state_dict
 
 VARIANTS = ("small", "large")
 STRIDE = 8  # pixels per cell of the network's feature maps
@@ -52,7 +53,11 @@ class RAFT:
             variant = variant or "small"
             state = _downloaded(variant)
         else:
-            state = _read(Path(weights).expanduser())
+            state = read_state_dict(
+                weights,
+                f"weights={weights} of RAFT",
+                f"give a state dict in torchvision's layout, or {BY_TORCHVISION} to let torchvision download its own",
+            )
             variant = _check_variant(state, variant, weights)
         self.network = _network(variant)
         _fill(self.network, state, weights)
@@ -100,30 +105,15 @@ def _downloaded(variant: str) -> dict[str, Tensor]:
         raise UserError(f"torchvision cannot download RAFT {variant} ({reason}); give the path of a file") from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(
-            f"weights of RAFT: no such file {path}; give a state dict in torchvision's layout, or the word "
-            f"{BY_TORCHVISION} to let torchvision download its own"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle, tar and unicode readers each raise their own kinds
-        raise UserError(f"weights of RAFT: {path} is not a file of tensors that torch.load can read") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"weights of RAFT: {path} holds no state dict, which is a mapping of names to tensors")
-    return state
-
-
 def _check_variant(state: dict[str, Tensor], variant: str | None, weights: str | Path) -> str:
     """The variant that the file holds, by the width of the first convolution."""
     first = state.get("feature_encoder.convnormrelu.0.weight")
     found = {32: "small", 64: "large"}.get(len(first)) if first is not None and first.ndim == 4 else None
     if found is None:
         names = ", ".join(list(state)[:2]) or "nothing"
-        raise UserError(f"weights of RAFT: {weights} is not in torchvision's layout of RAFT (it holds {names} ...)")
+        raise UserError(f"weights={weights} of RAFT: not in torchvision's layout of RAFT (it holds {names} ...)")
     if variant not in (None, found):
-        raise UserError(f"weights of RAFT: {weights} holds RAFT {found}, not {variant}")
+        raise UserError(f"weights={weights} of RAFT: holds RAFT {found}, not {variant}")
     return found
 
 
@@ -133,7 +123,7 @@ def _fill(network: nn.Module, state: dict[str, Tensor], weights: str | Path) -> 
     wrong = wrong or [name for name in expected if state[name].shape != expected[name]]
     if wrong:
         raise UserError(
-            f"weights of RAFT: {weights} does not fit torchvision's network in {len(wrong)} of {len(expected)} "
+            f"weights={weights} of RAFT: does not fit torchvision's network in {len(wrong)} of {len(expected)} "
             f"tensors ({min(wrong)}, ...)"
         )
     network.load_state_dict(state)

@@ -12,6 +12,8 @@ from vst.losses.content import (
     TransformedImage,
     luminance,
 )
+from vst.losses.cycle import Cycle
+from vst.losses.distillation import Distillation
 from vst.losses.equivariance import Identity, NoiseConsistency, PingPong, ShiftEquivariance
 from vst.losses.penalties import R1, GradientPenalty, JacobianPenalty, Penalty
 from vst.losses.perceptual import AdaINStatistics, FeatureFrameDifference, FeatureGram, FeatureReconstruction
@@ -24,8 +26,10 @@ __all__ = [
     "AdaINStatistics",
     "Adversarial",
     "ColourHistogram",
+    "Cycle",
     "DiffAugment",
     "DiscriminatorGram",
+    "Distillation",
     "FeatureFrameDifference",
     "FeatureGram",
     "FeatureReconstruction",

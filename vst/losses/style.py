@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,47 @@ from vst.batch import ClipBatch
 from vst.losses.base import LossTerm, Outputs
 
 
-class SlicedWasserstein(LossTerm):
+class _RandomFilterTerm(LossTerm):
+    """What compares responses to random filters over a pyramid: `banks` banks, of `filters` filters of all sizes."""
+
+    SIZES = (3, 5, 7)  # pixels
+
+    def __init__(
+        self,
+        weight: float,
+        schedule: Callable[[float], float] | None,
+        levels: int,
+        banks: int,
+        filters: int,
+        zero_mean: float,
+    ) -> None:
+        super().__init__(weight, schedule)
+        for name, value, least in (("levels", levels, 1), ("banks", banks, 1), ("filters", filters, len(self.SIZES))):
+            if value < least:
+                raise ValueError(f"{name}: {value} is not {least} or more")
+        self.levels = levels
+        for size, bank in _random_filters(self.SIZES, banks, filters // len(self.SIZES), zero_mean).items():
+            self.register_buffer(f"bank_{size}", bank, persistent=False)
+
+    def banks(self, size: int) -> Tensor:
+        """(banks, filters, 3, size, size)."""
+        return getattr(self, f"bank_{size}")
+
+    def pyramid(self, picture: Tensor, style: Tensor) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        """Both at every level, each of half the resolution of the one before, and the sizes of filters that fit both.
+
+        It ends early where none fits.
+        """
+        for level in range(self.levels):
+            if level:
+                picture, style = F.avg_pool2d(picture, 2), F.avg_pool2d(style, 2)
+            sizes = [size for size in self.SIZES if min(*picture.shape[-2:], *style.shape[-2:]) >= size]
+            if not sizes:
+                return
+            yield picture, style, sizes
+
+
+class SlicedWasserstein(_RandomFilterTerm):
     """Distance of patch distributions: sliced Wasserstein-1 between responses to random filters, over a pyramid.
 
     Each random filter projects every patch to a number; in one dimension the Wasserstein distance is the mean
@@ -32,8 +72,6 @@ class SlicedWasserstein(LossTerm):
         samples: patches drawn from each side for a comparison, about.
     """
 
-    SIZES = (3, 5, 7)
-
     def __init__(
         self,
         weight: float,
@@ -44,26 +82,17 @@ class SlicedWasserstein(LossTerm):
         samples: int = 1024,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
-        super().__init__(weight, schedule)
-        self.levels, self.samples = levels, samples
-        for size, bank in _random_filters(self.SIZES, banks, filters // 3, zero_mean).items():
-            self.register_buffer(f"bank_{size}", bank, persistent=False)
+        super().__init__(weight, schedule, levels, banks, filters, zero_mean)
+        self.samples = samples
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        picture, style = outputs.still.float(), batch.all_style.float()
-        distances = []
-        for level in range(self.levels):
-            if level:
-                picture, style = F.avg_pool2d(picture, 2), F.avg_pool2d(style, 2)
-            distances.append(self._distance(picture, style))
-        return torch.stack(distances).mean()
+        levels = self.pyramid(outputs.still.float(), batch.all_style.float())
+        return torch.stack([self._distance(*level) for level in levels]).mean()
 
-    def _distance(self, picture: Tensor, style: Tensor) -> Tensor:
+    def _distance(self, picture: Tensor, style: Tensor, sizes: list[int]) -> Tensor:
         distances = []
-        for size in self.SIZES:
-            banks = getattr(self, f"bank_{size}")
-            if min(*picture.shape[-2:], *style.shape[-2:]) < size:
-                continue
+        for size in sizes:
+            banks = self.banks(size)
             bank = banks[torch.randint(len(banks), ()).item()]
             a, b = (self._responses(x, bank) for x in (picture, style))
             count = min(a.shape[1], b.shape[1])
@@ -84,7 +113,7 @@ class SlicedWasserstein(LossTerm):
         return F.conv2d(pictures[..., top:, left:], bank, stride=stride).transpose(0, 1).flatten(1)
 
 
-class RandomFilterGram(LossTerm):
+class RandomFilterGram(_RandomFilterTerm):
     """Relative distance of Gram matrices of rectified responses to fixed random filters, over a pyramid.
 
     One layer of random filters of several sizes and a ReLU hold enough statistics to synthesise textures (Ustyuzhaninov
@@ -99,8 +128,6 @@ class RandomFilterGram(LossTerm):
         zero_mean: share of the filters with zero mean, which see texture and not colour.
     """
 
-    SIZES = (3, 5, 7)
-
     def __init__(
         self,
         weight: float,
@@ -109,20 +136,12 @@ class RandomFilterGram(LossTerm):
         zero_mean: float = 0.6,
         schedule: Callable[[float], float] | None = None,
     ) -> None:
-        super().__init__(weight, schedule)
-        self.levels = levels
-        for size, bank in _random_filters(self.SIZES, levels, filters // 3, zero_mean).items():
-            self.register_buffer(f"bank_{size}", bank, persistent=False)
+        super().__init__(weight, schedule, levels, levels, filters, zero_mean)  # a bank for each level
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        picture, style = outputs.still.float(), batch.style.float()
         distances = []
-        for level in range(self.levels):
-            if level:
-                picture, style = F.avg_pool2d(picture, 2), F.avg_pool2d(style, 2)
-            for size in self.SIZES:
-                if min(*picture.shape[-2:], *style.shape[-2:]) >= size:
-                    distances.append(self._distance(picture, style, getattr(self, f"bank_{size}")[level]))
+        for level, (picture, style, sizes) in enumerate(self.pyramid(outputs.still.float(), batch.style.float())):
+            distances += [self._distance(picture, style, self.banks(size)[level]) for size in sizes]
         return torch.stack(distances).mean()
 
     def _distance(self, picture: Tensor, style: Tensor, filters: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from vst.errors import UserError
-from vst.metrics.weights import read_weights
+from vst.weights import read_state_dict
 
 SIDE = 299  # pixels, which Inception-v3 was trained on
 KID_SUBSETS, KID_SIZE = 50, 100  # random subsets and pictures of each, at most
@@ -38,7 +38,7 @@ class Inception(nn.Module):
         # Imported late: it takes a second, and few ask for it.
         from torchvision.models import inception_v3
 
-        state = read_weights(weights, key)
+        state = read_state_dict(weights, f"{key}={weights}")
         self.network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
         own = self.network.state_dict()
         wanted = [name for name in own if not name.startswith("fc.") and not name.endswith("num_batches_tracked")]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vst.errors import UserError
 from vst.metrics.temporal import MIN_VALID, Pair, to_tensor
-from vst.metrics.weights import read_weights
+from vst.weights import read_state_dict
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of pictures in [-1, 1], by the authors' scaling layer
 # AlexNet of torchvision (Krizhevsky 2014): place in `features` -> channels in and out, kernel, stride, padding; a
@@ -50,13 +50,13 @@ class LPIPS(nn.Module):
             for place, convolution in zip(CONVOLUTIONS, self.convolutions, strict=True)
             for kind, get in shapes.items()
         }
-        _fill(wanted, read_weights(alexnet, "weights.alexnet"), "weights.alexnet", alexnet)
+        _fill(wanted, read_state_dict(alexnet, f"weights.alexnet={alexnet}"), "weights.alexnet", alexnet)
         linear = linear or str(
             Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models" / "alex.pth"
         )
         self.channels = nn.ParameterList(torch.zeros(1, channels, 1, 1) for _, channels, *_ in CONVOLUTIONS.values())
         wanted = {f"lin{layer}.model.1.weight": weights for layer, weights in enumerate(self.channels)}
-        _fill(wanted, read_weights(linear, "weights.lpips"), "weights.lpips", linear)
+        _fill(wanted, read_state_dict(linear, f"weights.lpips={linear}"), "weights.lpips", linear)
         self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1))
         self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1))
         self.requires_grad_(False).eval()

@@ -1,17 +1,22 @@
 """Networks: generators, temporal modules, the stylizer that joins them, discriminators. Plain torch."""
 
-from vst.networks.build import build_network, build_stylizer
+from vst.networks.build import NO_PART, build_network, build_stylizer
 from vst.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator
 from vst.networks.generators import ResidualGenerator
+from vst.networks.guided import GuidedGenerator
 from vst.networks.stylizer import Stylizer
 from vst.networks.temporal import AlignedConvGRU, ConvGRU, Stateless
+from vst.networks.tone import SlowTone
 
 __all__ = [
+    "NO_PART",
     "AlignedConvGRU",
     "ConvGRU",
+    "GuidedGenerator",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
     "ResidualGenerator",
+    "SlowTone",
     "Stateless",
     "Stylizer",
     "build_network",

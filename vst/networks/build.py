@@ -12,6 +12,9 @@ from vst.errors import UserError
 from vst.networks.stylizer import Stylizer
 
 
+NO_PART = {"_target_": "types.NoneType"}  # what `none` of a group is
+
+
 def build_network(config: dict[str, Any]) -> nn.Module:
     """Build one network. Raises UserError for a target outside `vst.networks` or arguments that do not fit."""
     target = config.get("_target_") if isinstance(config, dict) else None
@@ -26,8 +29,10 @@ def build_network(config: dict[str, Any]) -> nn.Module:
 
 
 def build_stylizer(config: dict[str, Any]) -> Stylizer:
-    """Build the stylizer of {"generator": {...}, "temporal": {...}}; other keys are for training and are ignored."""
+    """Build the stylizer of {"generator": {...}, "temporal": {...}, "tone": {...} or None}; other keys are ignored."""
     missing = [key for key in ("generator", "temporal") if key not in config]
     if missing:
         raise UserError(f"model: the part '{missing[0]}' is missing; a model has generator and temporal")
-    return Stylizer(build_network(config["generator"]), build_network(config["temporal"]))
+    tone = config.get("tone") or NO_PART
+    tone = None if tone == NO_PART else build_network(tone)
+    return Stylizer(build_network(config["generator"]), build_network(config["temporal"]), tone)

@@ -6,14 +6,13 @@ Weights are the user's own: a file, or torchvision's download on the word `torch
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vst.errors import UserError, suggest
+from vst.weights import read_state_dict
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions between two poolings
 TAPS = tuple(f"relu{block}_{i}" for block, (_, depth) in enumerate(BLOCKS, 1) for i in range(1, depth + 1))
@@ -43,8 +42,7 @@ class VGG19Features(nn.Module):
     def __init__(self, weights: str, width: float = 1.0) -> None:
         super().__init__()
         self.source = str(weights)
-        state = _download() if self.source == "torchvision" else _read(self.source)
-        layers = _layers(width)
+        state, layers = _state(self.source), _layers(width)
         self.covered = _fit(state, layers, self.source, width)
         # Held in a tuple: modules inside of one are not registered.
         self._network = (_Frozen(layers[: len(self.covered)], self.covered),)
@@ -147,19 +145,11 @@ def _fit(state: dict[str, Tensor], layers: list[nn.Conv2d], source: str, width: 
     return tuple(covered)
 
 
-def _read(source: str) -> dict[str, Tensor]:
-    path = Path(source).expanduser()
-    if not path.is_file():
-        raise UserError(
-            f"weights={source}: no such file; give the path of VGG-19 weights, or weights=torchvision to download"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"weights={source}: not a file of weights that torch can read safely") from error
-    if not (isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())):
-        raise UserError(f"weights={source}: not a state dict (names -> tensors)")
-    return state
+def _state(source: str) -> dict[str, Tensor]:
+    if source == "torchvision":
+        return _download()
+    give = "give the path of VGG-19 weights, or weights=torchvision to download"
+    return read_state_dict(source, f"weights={source}", give)
 
 
 def _download() -> dict[str, Tensor]:

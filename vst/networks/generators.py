@@ -24,9 +24,12 @@ class ResidualGenerator(nn.Module):
         norm: `none`, or `instance` for the control that depends on the whole frame.
         stride: pixels of the frame that one place of the features stands for, along each side. With 8 the smooth part
             is half as fine and strokes twice as long as with 4, for frames of 1080 lines and more.
+        inner: channels between the two convolutions of a block; None for `width`. `vst.pruning` makes it smaller.
     """
 
-    def __init__(self, width: int, num_blocks: int, norm: str = "none", stride: int = 4) -> None:
+    def __init__(
+        self, width: int, num_blocks: int, norm: str = "none", stride: int = 4, inner: int | None = None
+    ) -> None:
         super().__init__()
         if stride not in (2, 4, 8):
             raise ValueError(f"stride: {stride} is not 2, 4 or 8")
@@ -34,7 +37,7 @@ class ResidualGenerator(nn.Module):
         self.contrast = LocalContrast(3, floor=0.03)
         self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
         self.norm = normalisation(norm, width)
-        self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm) for i in range(num_blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm, inner) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
         self.lowpass = lattice_lowpass(3, self.stride)
         with torch.no_grad():

@@ -19,13 +19,19 @@ def normalisation(kind: str, channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(norm(conv(x)))), (B, C, h, w) to the same. The second one starts at a tenth of its scale."""
+    """x + conv(relu(norm(conv(x)))), (B, C, h, w) to the same. The second one starts at a tenth of its scale.
 
-    def __init__(self, channels: int, dilation: int = 1, norm: str = "none") -> None:
+    Args:
+        channels, dilation, norm: C; dilation of the first convolution; see `normalisation`.
+        inner: channels between the two convolutions; None for C.
+    """
+
+    def __init__(self, channels: int, dilation: int = 1, norm: str = "none", inner: int | None = None) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
-        self.norm = normalisation(norm, channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        inner = channels if inner is None else inner
+        self.first = nn.Conv2d(channels, inner, 3, padding=dilation, dilation=dilation)
+        self.norm = normalisation(norm, inner)
+        self.second = nn.Conv2d(inner, channels, 3, padding=1)
         with torch.no_grad():
             self.second.weight.mul_(0.1)
 
@@ -75,9 +81,9 @@ class LocalContrast(nn.Module):
     def __init__(self, channels: int, floor: float) -> None:
         super().__init__()
         self.floor = floor
-        self.mean = SeparableFilter(channels, (1, 2, 3, 4, 5, 6, 7, 6, 5, 4, 3, 2, 1))
+        self.mean = SeparableFilter(2 * channels, (1, 2, 3, 4, 5, 6, 7, 6, 5, 4, 3, 2, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = self.mean(x)
-        variance = (self.mean(x * x) - mean * mean).clamp_min(0)
+        mean, square = self.mean(torch.cat([x, x * x], dim=1)).chunk(2, dim=1)
+        variance = (square - mean * mean).clamp_min(0)
         return (x - mean) / (variance + self.floor**2).sqrt()

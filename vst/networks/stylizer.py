@@ -5,25 +5,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vst.networks.temporal import State
+from vst.networks.tone import SlowTone
 
 PADDING = 24  # pixels of reflected border in eval mode; training crops bring their own margin
 
 
 class Stylizer(nn.Module):
-    """A generator with memory. `forward(frames, style=None, state=None) -> (frames, state)`.
+    """A generator with memory, and a tone if given. `forward(frames, style=None, state=None) -> (frames, state)`.
 
     `frames` is one frame (B, 3, H, W) or a clip (B, T, 3, H, W), float RGB in [0, 1], H and W >= 16; the result has the
     same shape. `state` is a tuple of tensors: pass back what the last call returned, or None at the first frame and
     after a cut. A clip in one call equals its frames one by one. In eval mode the frame is padded by reflection (zero
-    padding shows at the borders) and the result is clamped to [0, 1]; nothing depends on statistics of the frame.
+    padding shows at the borders) and the result is clamped to [0, 1]. Nothing depends on statistics of the frame, but
+    for the tone, which follows those of the film slowly; its moments are the first tensor of the state.
 
     `style` is part of the common interface; this stylizer has its style in its weights and accepts only None.
     """
 
-    def __init__(self, generator: nn.Module, temporal: nn.Module) -> None:
+    def __init__(self, generator: nn.Module, temporal: nn.Module, tone: SlowTone | None = None) -> None:
         super().__init__()
         self.generator = generator
         self.temporal = temporal
+        self.tone = tone
 
     def forward(self, frames: Tensor, style: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
         if style is not None:
@@ -34,13 +37,14 @@ class Stylizer(nn.Module):
         batch, length, _, height, width = frames.shape
         if height < 16 or width < 16:
             raise ValueError(f"frames must be at least 16x16, got {width}x{height}")
+        frames, moments, state = self._toned(frames, state)
         x, (left, top) = self._pad(frames.flatten(0, 1))
         x = x.contiguous(memory_format=torch.channels_last)  # convolutions are 2.5 times faster so, on a CPU too
         features, state = self.remember(self.generator.encode(x).unflatten(0, (batch, length)), state)
         out = self.generator.decode(features.flatten(0, 1), x)[..., top : top + height, left : left + width]
         if not self.training:
             out = out.clamp(0, 1)
-        return out.unflatten(0, (batch, length)), state
+        return out.unflatten(0, (batch, length)), (*moments, *state)
 
     def remember(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Run the temporal module over features (B, T, C, h, w); the only loop over time."""
@@ -49,6 +53,17 @@ class Stylizer(nn.Module):
             step, state = self.temporal(step, state)
             steps.append(step)
         return torch.stack(steps, 1), state
+
+    def _toned(self, frames: Tensor, state: State | None) -> tuple[Tensor, State, State | None]:
+        """Frames (B, T, 3, H, W) -> (frames in the tone of the style, its moments, the rest of the state)."""
+        if self.tone is None:
+            return frames, (), state
+        moments, rest = (None, None) if state is None else (state[0], state[1:])
+        steps = []
+        for step in frames.unbind(1):
+            step, moments = self.tone(step, moments)
+            steps.append(step)
+        return torch.stack(steps, 1), (moments,), rest
 
     def _pad(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Pad to multiples of the stride, in eval mode by PADDING on each side too. Returns (padded, (left, top))."""

@@ -12,13 +12,18 @@ from torch import Tensor
 
 from vst.errors import UserError
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
-from vst.runtime.graph import GraphInfo, add_border
+from vst.runtime.graph import GraphInfo, add_border, unpack
+from vst.runtime.tone import ByteTone
 
 MIN_SIDE = 16
 TILES = (2048, 1024, 512, 256, 128, 64)
 
 # Module -> the extra of pyproject.toml that brings it.
-EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
+EXTRAS = {
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "openvino": "openvino",
+    **dict.fromkeys(("fastapi", "uvicorn", "aiortc"), "studio"),
+}
 
 
 class Engine(ABC):
@@ -44,6 +49,8 @@ class Engine(ABC):
         self._size: tuple[int, int] | None = None
         self._first = True
         self._state: list[Tensor] = []
+        self._flat: np.ndarray | None = None
+        self._tone = ByteTone(info.tone) if info.tone else None
 
     def reset(self) -> None:
         """Forget the frames so far."""
@@ -59,6 +66,8 @@ class Engine(ABC):
             raise UserError(f"frame {frame.shape} {frame.dtype}: a frame is (height, width, 3) uint8 RGB")
         height, width = frame.shape[:2]
         self.fit(height, width)
+        if self._tone is not None:
+            frame = self._tone(frame, self._first)
         self._bordered = add_border(frame, self.info, self._bordered)
         image = self._run(self._bordered, self._first)[0, :height, :width]
         self._first = False
@@ -108,6 +117,16 @@ class Engine(ABC):
             kept.copy_(given)
 
     @property
+    def moments(self) -> Tensor | None:
+        """Statistics of the film so far, (1, 6), that the tone follows; None without a tone. Set them to go on."""
+        return None if self._tone is None else self._tone.moments
+
+    @moments.setter
+    def moments(self, moments: Tensor) -> None:
+        assert self._tone is not None, "this stylizer has no tone"
+        self._tone.moments = moments.clone()
+
+    @property
     def bytes_per_pixel(self) -> float:
         """Bytes for each pixel of the bordered frame, estimated; 0 if nobody knows."""
         return self.memory_factor * self.info.bytes_per_pixel
@@ -129,6 +148,17 @@ class Engine(ABC):
             f"frame of {width}x{height}: it needs {needed / 1e9:.1f} GB on {self.device} and {free / 1e9:.1f} GB are "
             f"free; {remedy}"
         )
+
+    def _unpacked(self, image: np.ndarray) -> np.ndarray:
+        """What the graph gave as pixels without border; the next frame may overwrite them."""
+        if not self.info.cell:
+            return image
+        sides = (side * self.info.cell - 2 * self.info.border for side in image.shape[1:3])
+        shape = (1, *sides, 3)
+        if self._flat is None or self._flat.shape != shape:
+            self._flat = np.empty(shape, np.uint8)
+        unpack(image, self._flat, self.info)
+        return self._flat
 
     def _host_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
         return np.empty(shape, np.uint8)

@@ -33,12 +33,12 @@ METADATA_FILE = "vst.json"
 def trace(graph: FrameGraph) -> ExportedProgram:
     """The graph by `torch.export`, on the CPU, with free height and width."""
     info = graph.info
-    rows, columns = info.bordered(*EXAMPLE)
-    frame = torch.zeros(1, rows, columns, 3, dtype=torch.uint8)
+    frame = torch.zeros(info.frame_shape(*info.bordered(*EXAMPLE)), dtype=torch.uint8)
     memory = (torch.ones(1, dtype=torch.bool), *graph.zeros(*EXAMPLE)) if info.states else ()
     least = info.bordered(MIN_SIDE, MIN_SIDE)[0] // info.stride
     h, w = Dim("h", min=least), Dim("w", min=least)
-    shapes = {"frame": {1: info.stride * h, 2: info.stride * w}}
+    places = info.stride // (info.cell or 1)
+    shapes = {"frame": {1: places * h, 2: places * w} if places > 1 else {1: h, 2: w}}  # 1 * h is not h to it
     if info.states:
         shapes["memory"] = (None, *({2: h, 3: w} for _ in info.states))
     with _quiet():

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vst.errors import UserError
-from vst.networks.layers import LocalContrast, SeparableFilter
 from vst.networks.stylizer import PADDING, Stylizer
+from vst.runtime.cells import form_of, lowered, to_cells, to_pixels
 from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
+from vst.runtime.tone import tone_values
 
 LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
 
@@ -31,7 +32,10 @@ class GraphInfo:
     frame over `stride`. The frame gets `border` reflected pixels on each side and more at the right and the bottom, up
     to a multiple of `stride`; the result is the middle, without `border`. `reach` is how many pixels a place of the
     result, or of the memory, looks at to each side (`WHOLE_FRAME` for all), and `bytes_per_pixel` of the bordered frame
-    are what torch needs for it in float32; 0 says that nobody knows.
+    are what torch needs for it in float32; 0 says that nobody knows. `tone` (`vst.runtime.tone`) is what happens to a
+    frame before it gets its border; () for nothing. With a `cell` of 0 the frame is (1, H', W', 3) and the result
+    cropped; else both are cells of so many pixels a side, (1, H' / cell, W' / cell, 3 cell^2) with the channels in the
+    order (row, column, colour), and the border is still there.
     """
 
     states: tuple[int, ...]
@@ -42,6 +46,8 @@ class GraphInfo:
     precision: str = "float32"
     reach: int = WHOLE_FRAME
     bytes_per_pixel: int = 0
+    tone: tuple[float, ...] = ()
+    cell: int = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -62,10 +68,16 @@ class GraphInfo:
         rows, columns = (side // self.stride for side in self.bordered(height, width))
         return [(1, channels, rows, columns) for channels in self.states]
 
+    def frame_shape(self, rows: int, columns: int) -> tuple[int, int, int, int]:
+        """Shape of the graph's frame, from the sides of the bordered one."""
+        side = self.cell or 1
+        return 1, rows // side, columns // side, 3 * side**2
+
     def to_metadata(self) -> dict[str, str]:
         """Strings for the metadata of a file."""
         given = {f"vst_{key}": str(value) for key, value in asdict(self).items()}
-        given["vst_states"] = ",".join(map(str, self.states))
+        for name in ("states", "tone"):
+            given[f"vst_{name}"] = ",".join(map(str, getattr(self, name)))
         names = {"vst_inputs": ",".join(self.inputs), "vst_outputs": ",".join(self.outputs)}
         return given | names | {"vst_frame": LAYOUT, "vst_padding": "reflect"}
 
@@ -77,8 +89,9 @@ class GraphInfo:
             raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
         text = {name: metadata[f"vst_{name}"] for name in names}
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
-        numbers = {name: int(text[name]) for name in ("stride", "border", "reach", "bytes_per_pixel")}
-        return cls(**text | numbers | {"states": states})
+        tone = tuple(float(value) for value in text["tone"].split(",") if value)
+        numbers = {name: int(text[name]) for name in ("stride", "border", "reach", "bytes_per_pixel", "cell")}
+        return cls(**text | numbers | {"states": states, "tone": tone})
 
 
 def add_border(frame: np.ndarray, info: GraphInfo, out: np.ndarray | None = None) -> np.ndarray:
@@ -92,41 +105,81 @@ def add_border(frame: np.ndarray, info: GraphInfo, out: np.ndarray | None = None
     return cv2.copyMakeBorder(frame, info.border, below, info.border, right, mode, dst=target)[None]
 
 
+def pack(bordered: np.ndarray, cells: np.ndarray, info: GraphInfo) -> None:
+    """Copy (1, H', W', 3) uint8 into `cells` (1, h, w, 3 cell^2)."""
+    np.copyto(_rows_of_cells(cells, info.cell).swapaxes(1, 2), _rows_of_pixels(bordered[0], info.cell))
+
+
+def unpack(cells: np.ndarray, image: np.ndarray, info: GraphInfo) -> None:
+    """Copy `cells` without their border, a multiple of the cell, into `image` (1, H' - 2 border, W' - 2 border, 3)."""
+    kept = info.border // info.cell
+    inner = _rows_of_cells(cells, info.cell)[kept:-kept, kept:-kept]
+    np.copyto(_rows_of_pixels(image[0], info.cell), inner.swapaxes(1, 2))
+
+
+def _rows_of_pixels(image: np.ndarray, cell: int) -> np.ndarray:
+    """(H, W, 3) uint8 as (H / cell, cell, W / cell) pieces of a row, which are copied whole."""
+    height, width, _ = image.shape
+    return image.reshape(height // cell, cell, -1).view(f"V{3 * cell}").reshape(height // cell, cell, width // cell)
+
+
+def _rows_of_cells(cells: np.ndarray, cell: int) -> np.ndarray:
+    """(1, h, w, 3 cell^2) uint8 as (h, w, cell) pieces of a row."""
+    return cells[0].view(f"V{3 * cell}")
+
+
 class FrameGraph(nn.Module):
     """`forward(frame, first, *state) -> (image, *state)` of a stylizer in eval mode.
 
-    `frame` is (1, H', W', 3) uint8 with its border, `image` (1, H' - 2 border, W' - 2 border, 3) uint8. `first`, bool
-    (1,), says that the film starts here or after a cut: the state is then not looked at. A stylizer without memory has
-    neither `first` nor states.
+    `frame` is (1, H', W', 3) uint8 with its border, `image` (1, H' - 2 border, W' - 2 border, 3) uint8; or both are
+    packed. `first`, bool (1,), says that the film starts here or after a cut: the state is then not looked at. A
+    stylizer without memory has neither `first` nor states.
 
     Args:
         stylizer: is copied, and stays as it is.
-        dtype: of the convolutions of the network; pixels and their statistics are always float32, because the
-            difference of nearly equal squares that the local contrast rests on vanishes in half precision.
+        dtype: of the convolutions of the network, and of all but its local contrast where it runs on cells.
+        packed: take and give cells (`GraphInfo.cell`), if the generator runs on them. Moving the bytes of a frame is
+            cheaper outside of the graph (`pack`, `unpack`).
+        anchored: see `vst.runtime.cells.Cells`.
     """
 
     def __init__(
-        self, stylizer: Stylizer, style: str = "", version: str = "", dtype: torch.dtype = torch.float32
+        self,
+        stylizer: Stylizer,
+        style: str = "",
+        version: str = "",
+        dtype: torch.dtype = torch.float32,
+        *,
+        packed: bool = False,
+        anchored: bool = False,
     ) -> None:
         super().__init__()
         stylizer = copy.deepcopy(stylizer).eval().requires_grad_(False)
-        self.generator, self.temporal = stylizer.generator, stylizer.temporal
-        self.info = GraphInfo(self._channels_of_states(), self.generator.stride, PADDING, style, version)
-        looks = reach(self.generator, self.temporal, self.info.states)
-        self.info = replace(self.info, reach=looks, bytes_per_pixel=self._bytes_per_pixel())
-        if dtype != torch.float32:
-            _lower(self, dtype)
+        generator, self.temporal = stylizer.generator, stylizer.temporal
+        states = self._channels_of_states(generator)
+        looks = reach(generator, self.temporal, states)
+        self.form = form_of(generator, dtype, anchored).requires_grad_(False)
+        self.temporal = lowered(self.temporal, dtype)
+        cell = self.form.cell if packed else 0
+        tone = tone_values(stylizer.tone)
+        precision = str(dtype).removeprefix("torch.")
+        self.info = GraphInfo(
+            states, generator.stride, PADDING, style, version, precision, reach=looks, tone=tone, cell=cell
+        )
+        self.info = replace(self.info, bytes_per_pixel=self._bytes_per_pixel())
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
-        pixels = frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
-        features = self.generator.encode(pixels)
+        inside = self.form.cell and not self.info.cell
+        pixels = self.form.read(to_cells(frame, self.form.cell) if inside else frame)
         first, state = (memory[0].view(1, 1, 1, 1), memory[1:]) if memory else (None, ())
-        features, after = self.temporal(features, state, first)
-        image = self.generator.decode(features, pixels)
-        border = self.info.border
-        image = image[:, :, border:-border, border:-border]
-        image = (image.clamp(0, 1) * 255).round().to(torch.uint8)
-        return image.permute(0, 2, 3, 1), *(new.to(old.dtype) for new, old in zip(after, state, strict=True))
+        features, after = self.temporal(self.form.encode(pixels), state, first)
+        image = self.form.paint(features, pixels).clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        if inside:
+            image = to_pixels(image, self.form.cell)
+        if not self.info.cell:
+            border = self.info.border
+            image = image[:, border:-border, border:-border]
+        return image, *(new.to(old.dtype) for new, old in zip(after, state, strict=True))
 
     def zeros(self, height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """States for a frame of this size that nothing will look at."""
@@ -139,34 +192,16 @@ class FrameGraph(nn.Module):
         return next((p.dtype for p in self.temporal.parameters()), torch.float32)
 
     @torch.inference_mode()
-    def _channels_of_states(self) -> tuple[int, ...]:
-        side = 16 * self.generator.stride
-        features = self.generator.encode(torch.zeros(1, 3, side, side))
+    def _channels_of_states(self, generator: nn.Module) -> tuple[int, ...]:
+        side = 16 * generator.stride
+        features = generator.encode(torch.zeros(1, 3, side, side))
         _, states = self.temporal(features, None)
         assert all(state.shape[2:] == features.shape[2:] for state in states), [state.shape for state in states]
         return tuple(state.shape[1] for state in states)
 
     def _bytes_per_pixel(self) -> int:
-        side = 32 * self.generator.stride
+        side = 32 * self.info.stride
         first = [torch.tensor([False])] if self.info.states else []
         states = self.zeros(side - 2 * self.info.border, side - 2 * self.info.border)
-        return round(peak_bytes(self, torch.zeros(1, side, side, 3, dtype=torch.uint8), *first, *states) / side**2)
-
-
-class _LowPrecision(nn.Module):
-    """A convolution in another data type, whatever it is given."""
-
-    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.convolution, self.dtype = convolution.to(dtype), dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.convolution(x.to(self.dtype))
-
-
-def _lower(module: nn.Module, dtype: torch.dtype) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, nn.Conv2d):
-            setattr(module, name, _LowPrecision(child, dtype))
-        elif not isinstance(child, LocalContrast | SeparableFilter):
-            _lower(child, dtype)
+        frame = torch.zeros(self.info.frame_shape(side, side), dtype=torch.uint8)
+        return round(peak_bytes(self, frame, *first, *states) / side**2)

@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from vst.runtime.cells import FILTERS, PAINTERS
 from vst.runtime.engine import require
 from vst.runtime.graph import FrameGraph, add_border
 
 Inputs = dict[str, np.ndarray]
+# Nothing after those that paint the pixels evens out their error: it costs 5 dB.
+EXACT = tuple(f"{name}.weight" for name in (*PAINTERS, *FILTERS))
 
 
 @torch.inference_mode()
@@ -46,9 +49,7 @@ def quantise(source: Path, target: Path, inputs: Sequence[Inputs]) -> None:
 
     model = onnx.load(str(source))
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    fixed = [node.name for node in convolutions if _groups(node) > 1]
-    # Nothing after the last convolution of the network, which paints the pixels, evens out its error: it costs 5 dB.
-    painter = [node.name for node in convolutions if _groups(node) == 1][-1]
+    exact = [node.name for node in convolutions if _groups(node) > 1 or node.input[1].endswith(EXACT)]
     with _quiet():
         quantize_static(
             str(source),
@@ -56,7 +57,7 @@ def quantise(source: Path, target: Path, inputs: Sequence[Inputs]) -> None:
             _Reader(inputs),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=[*fixed, painter],
+            nodes_to_exclude=exact,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

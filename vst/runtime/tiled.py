@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vst.errors import UserError
 from vst.runtime.engine import Engine, overlap
@@ -62,6 +63,7 @@ class TiledEngine(Engine):
             )
         self.name, self.memory_factor = first.name, first.memory_factor
         self._engines, self._tile = list(engines), tile
+        self._parts: list[tuple[Part, Part]] = []
 
     def describe(self) -> str:
         where = "; ".join(dict.fromkeys(engine.describe() for engine in self._engines))
@@ -72,6 +74,17 @@ class TiledEngine(Engine):
     def tiles(self) -> int:
         """How many tiles a frame of the present size has."""
         return len(self._parts)
+
+    def read_state(self) -> list[Tensor]:
+        return self._before if len(self._parts) > 1 else self._engines[0].read_state()
+
+    @torch.inference_mode()
+    def load_state(self, state: list[Tensor]) -> None:
+        if len(self._parts) == 1:
+            self._engines[0].load_state(state)
+            return
+        for kept, given in zip(self._before, state, strict=True):
+            kept.copy_(given)
 
     def _check_memory(self, height: int, width: int) -> None:
         self._side = self._tile or self._largest(height, width)

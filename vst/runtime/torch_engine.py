@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vst.errors import UserError
 from vst.runtime.engine import Engine
-from vst.runtime.graph import FrameGraph
+from vst.runtime.graph import FrameGraph, pack
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARMUP_RUNS = 3
@@ -37,17 +37,24 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def step(self, bordered: Tensor, first: bool) -> Tensor:
-        """One frame (1, H', W', 3) uint8 with its border, on the device -> (1, H' - 2 border, W' - 2 border, 3)."""
+        """One frame (1, H', W', 3) uint8 with its border, on the device -> (1, H' - 2 border, W' - 2 border, 3).
+
+        On the CPU both are packed where the generator runs on cells (`GraphInfo.cell`).
+        """
         flag = [self._flags[first]] if self.info.states else []
         image, *self._state = self._call(bordered, *flag, *self._state)
         return image
 
     def _prepare(self, height: int, width: int) -> None:
         self._state = list(self._graph.zeros(height, width, self.device))
+        self._cells = np.empty(self.info.frame_shape(*self.info.bordered(height, width)), np.uint8)
 
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
+        if self.info.cell:
+            pack(bordered, self._cells, self.info)
+            bordered = self._cells
         frame = torch.from_numpy(bordered).to(self.device, non_blocking=True)
-        return self.step(frame, first).cpu().numpy()
+        return self._unpacked(self.step(frame, first).cpu().numpy())
 
     def _host_buffer(self, shape: tuple[int, ...]) -> np.ndarray:
         # Only from pinned memory does a copy to the device run beside the computation.

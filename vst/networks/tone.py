@@ -1,0 +1,77 @@
+"""Tone: the colours of the style, by statistics of the frame that follow the film slowly."""
+
+import torch
+from torch import Tensor, nn
+
+_SHORT_SIDE = 64  # samples along the short side: statistics of the frame need no more
+
+
+class SlowTone(nn.Module):
+    """Gives frames the mean and deviation of the style's colours before the network paints them.
+
+    y = m_s + g (x - m), g = d_s / d for each channel of RGB: the colour transfer of Reinhard et al. 2001 (there in a
+    decorrelated space), or adaptive instance normalisation (Huang and Belongie 2017, Eq. 8) of the pixels. A network
+    without statistics of the frame leaves dark films dark and pale ones pale, whatever the style; statistics of each
+    frame by itself make a film pulse when an object enters. So the moments of the film follow its frames slowly,
+    M_t = M_(t-1) + pace (F_t - M_(t-1)), and begin with the first frame.
+
+    Args:
+        pace: share of the new frame in the moments, in (0, 1].
+        max_gain: g lies between 1 / max_gain and max_gain, so that noise of a flat film does not become its subject.
+    """
+
+    def __init__(self, pace: float = 0.05, max_gain: float = 3.0) -> None:
+        super().__init__()
+        if not 0 < pace <= 1:
+            raise ValueError(f"pace: {pace} does not lie in (0, 1]")
+        if max_gain < 1:
+            raise ValueError(f"max_gain: {max_gain} is not 1 or more")
+        self.pace, self.max_gain = pace, max_gain
+        self.register_buffer("mean", torch.full((3,), 0.5))
+        self.register_buffer("deviation", torch.full((3,), 0.25))
+
+    @torch.no_grad()
+    def set_style(self, pictures: list[Tensor]) -> None:
+        """Take the colours of `pictures`, (3, H, W) in [0, 1], each of which counts the same."""
+        moments = torch.stack([frame_moments(picture[None])[0] for picture in pictures]).mean(0)
+        mean, deviation = _spread(moments[None])
+        self.mean.copy_(mean[0])
+        self.deviation.copy_(deviation[0])
+
+    def forward(self, frames: Tensor, moments: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Frames (B, 3, H, W) in [0, 1] and the film's moments (B, 6) so far, or None -> frames and new moments."""
+        moments = self.follow(frame_moments(frames.detach()), moments)
+        return self.paint(frames, moments), moments
+
+    def paint(self, frames: Tensor, moments: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) of a film with these moments in the tone of the style, in [0, 1].
+
+        In eval mode they are rounded to 255 levels, because engines work on bytes; gradients pass.
+        """
+        gain, shift = self.affine(moments)
+        toned = (frames * gain[:, :, None, None] + shift[:, :, None, None]).clamp(0, 1)
+        if self.training:
+            return toned
+        return toned + ((toned * 255).round() / 255 - toned).detach()
+
+    def follow(self, now: Tensor, before: Tensor | None) -> Tensor:
+        """Moments (B, 6) of the film with a frame that has the moments `now`."""
+        return now if before is None else before + self.pace * (now - before)
+
+    def affine(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Moments (B, 6) -> gain and shift, (B, 3) each, of y = gain x + shift."""
+        mean, deviation = _spread(moments)
+        gain = (self.deviation / deviation).clamp(1 / self.max_gain, self.max_gain)
+        return gain, self.mean - gain * mean
+
+
+def frame_moments(frames: Tensor, white: float = 1.0) -> Tensor:
+    """Frames (B, 3, H, W) in [0, white] -> (B, 6): means and mean squares of the channels, over a grid of samples."""
+    step = max(1, min(frames.shape[-2:]) // _SHORT_SIDE)
+    samples = frames[..., ::step, ::step].float() / white
+    return torch.cat([samples.mean((2, 3)), samples.square().mean((2, 3))], 1)
+
+
+def _spread(moments: Tensor) -> tuple[Tensor, Tensor]:
+    mean, square = moments.split(3, dim=1)
+    return mean, (square - mean * mean).clamp_min(1e-4).sqrt()

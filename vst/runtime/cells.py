@@ -1,0 +1,251 @@
+"""Generators in the form that runs: on cells of the frame, the channels of one place, instead of on its pixels.
+
+A network of a few thousand multiply-adds a pixel spends most of its time moving pixels: shuffling them, filtering them,
+upsampling to them. A cell of s x s pixels is one vector of 3 s^2 bytes, its channels in the order (row, column,
+colour). On cells, a pixel shuffle is nothing, pooling is a 1x1 convolution, and a fixed filter or an interpolation is a
+3x3 convolution at 1/s of the resolution, which is what machines are fast at. The weights are those of the checkpoint.
+Only within the border that is cut off do the results differ, where filters see zeros instead of repeated pixels.
+
+Values run from -128 to 127, which half precision represents exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vst.networks.generators import ResidualGenerator
+from vst.networks.guided import CELL, COLOURS, HALF, GuidedGenerator
+from vst.networks.layers import LocalContrast, SeparableFilter
+
+MIDDLE = 128  # the byte that is 0 here
+Views = tuple[Tensor, ...]  # of the frame, as the other two steps need it
+SHIFT = MIDDLE / 255 - 0.5  # what is added to x / 255 to have what generators see of the byte x + 128
+
+# Convolutions by the ends of their names: those of the network after which nothing is learned, and fixed filters.
+PAINTERS = ("generator.head", "form.head", "form.residual", "form.gate")
+FILTERS = ("form.anchor", "form.colours", "form.gates", "form.low", "form.detail")
+
+
+class Pixels(nn.Module):
+    """Any generator as it was trained. `read`, `encode` and `paint` are what every form has.
+
+    Args:
+        generator: may be changed.
+        dtype: of the convolutions. Pixels and their statistics are float32 here, because the difference of nearly equal
+            squares that the local contrast rests on vanishes in half precision.
+    """
+
+    cell = 0
+
+    def __init__(self, generator: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.generator = lowered(generator, dtype)
+
+    def read(self, frame: Tensor) -> Tensor:
+        """(1, H, W, 3) uint8 to what the other two take."""
+        return frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """To features (1, C, h, w)."""
+        return self.generator.encode(x)
+
+    def paint(self, features: Tensor, x: Tensor) -> Tensor:
+        """To a picture (1, 3, H, W), or (1, C, h, w) of cells, about [0, 255]."""
+        return self.generator.decode(features, x) * 255
+
+
+class Cells(nn.Module):
+    """What generators on cells have in common.
+
+    Args:
+        cell: side of a cell.
+        dtype: of everything but the local contrast.
+        anchored: pass the pixels through a convolution that is the identity. OpenVINO then keeps them in the layout of
+            convolutions, and saves more than the convolution costs.
+    """
+
+    def __init__(self, cell: int, dtype: torch.dtype, anchored: bool) -> None:
+        super().__init__()
+        self.cell, self.dtype = cell, dtype
+        channels = COLOURS * cell**2
+        self.mean = nn.Parameter(torch.eye(COLOURS).repeat(1, cell**2) / cell**2)
+        self.anchor = fixed(torch.eye(channels)[:, :, None, None]) if anchored else nn.Identity()
+
+    def read(self, frame: Tensor) -> Views:
+        cells = frame.to(self.dtype) - MIDDLE
+        return cells, self.anchor(cells.permute(0, 3, 1, 2))
+
+    def means(self, cells: Tensor) -> Tensor:
+        """The mean colours of each cell, (1, 3, h, w)."""
+        return F.linear(cells, self.mean).permute(0, 3, 1, 2)
+
+    def seen(self, contrast: LocalContrast, means: Tensor) -> Tensor:
+        return contrast(means.to(torch.float32) * (1 / 255)).to(self.dtype)
+
+    def finish(self) -> None:
+        """Take the data type, when all parts are there."""
+        contrast = self.contrast
+        self.to(self.dtype)
+        contrast.to(torch.float32)
+
+
+class GuidedCells(Cells):
+    """`GuidedGenerator` on cells of 4 x 4 pixels."""
+
+    def __init__(self, generator: GuidedGenerator, dtype: torch.dtype, anchored: bool) -> None:
+        super().__init__(CELL, dtype, anchored)
+        g = generator
+        weight = g.embed.weight.detach()[:, order(CELL), 0, 0]
+        self.embed = nn.Parameter(weight / 255)
+        self.embed_bias = nn.Parameter(g.embed.bias.detach() + SHIFT * weight.sum(1))
+        self.contrast, self.look, self.stem = g.contrast, g.look, g.stem
+        self.blocks, self.strokes, self.head = g.blocks, g.strokes, scaled(g.head, COLOURS * HALF**2)
+        doubled = nn.Sequential(g.rise, nn.Upsample(scale_factor=2, mode="bilinear"))
+        self.rise = fixed(convolution_of(doubled, g.width, 2), g.rise.bias.repeat_interleave(4))
+        up = nn.Upsample(scale_factor=CELL, mode="bilinear")
+        smooth = convolution_of(up, COLOURS, CELL)  # of the means
+        fine = nn.Sequential(nn.PixelShuffle(HALF), g.lowpass, nn.Upsample(scale_factor=HALF, mode="bilinear"))
+        self.colours = fixed(torch.cat([convolution_of(fine, COLOURS * HALF**2, CELL), smooth], 1)[order(CELL)])
+        self.gates = fixed(convolution_of(up, 1, CELL).repeat_interleave(COLOURS, 0))
+        self.finish()
+
+    def read(self, frame: Tensor) -> Views:
+        cells, planes = super().read(frame)
+        means = self.means(cells)
+        embedded = F.linear(cells, self.embed, self.embed_bias).permute(0, 3, 1, 2)
+        return planes, means, F.relu(embedded + self.look(self.seen(self.contrast, means)))
+
+    def encode(self, x: Views) -> Tensor:
+        return self.blocks(F.relu(self.stem(x[-1])))
+
+    def paint(self, features: Tensor, x: Views) -> Tensor:
+        planes, means, seen = x
+        drawn = F.relu(F.pixel_shuffle(self.rise(features.to(self.dtype)), 2) + seen)
+        residual, gate = self.head(self.strokes(drawn)).split([COLOURS * HALF**2, 1], dim=1)
+        gate = torch.sigmoid(gate)
+        coarse = torch.cat([residual, (1 - gate) * means], 1)
+        return self.colours(coarse) + self.gates(gate) * planes + MIDDLE
+
+
+class ResidualCells(Cells):
+    """`ResidualGenerator` without normalisation, on cells as large as its stride."""
+
+    def __init__(self, generator: ResidualGenerator, dtype: torch.dtype, anchored: bool) -> None:
+        g, places = generator, generator.stride**2
+        super().__init__(g.stride, dtype, anchored)
+        at = order(g.stride)
+        weight, contrast = g.stem.weight.detach().split([COLOURS * places, COLOURS], 1)
+        self.stem = fixed(weight[:, at] / 255)
+        self.look = fixed(contrast, g.stem.bias.detach() + SHIFT * weight.sum((1, 2, 3)))
+        self.contrast, self.blocks = g.contrast, g.blocks
+        head = scaled(g.head, COLOURS * places)
+        self.residual = fixed(head.weight[at], head.bias[at])
+        self.gate = fixed(head.weight[-1:], head.bias[-1:])
+        low = convolution_of(nn.Sequential(nn.PixelShuffle(g.stride), g.lowpass), COLOURS * places, g.stride)[at][:, at]
+        whole = torch.zeros_like(low)
+        whole[range(len(low)), range(len(low)), 1, 1] = 1
+        self.low, self.detail = fixed(low), fixed(whole - low)
+        up = nn.Upsample(scale_factor=g.stride, mode="bilinear")
+        self.gates = fixed(convolution_of(up, 1, g.stride).repeat_interleave(COLOURS, 0))
+        self.finish()
+
+    def encode(self, x: Views) -> Tensor:
+        cells, planes = x
+        contrast = self.seen(self.contrast, self.means(cells))
+        return self.blocks(F.relu(self.stem(planes) + self.look(contrast)))
+
+    def paint(self, features: Tensor, x: Views) -> Tensor:
+        _, planes = x
+        features = features.to(self.dtype)
+        repainted = self.low(planes + self.residual(features))
+        gate = self.gates(torch.sigmoid(self.gate(features)))
+        return repainted + gate * self.detail(planes) + MIDDLE
+
+
+def form_of(generator: nn.Module, dtype: torch.dtype, anchored: bool = False) -> Pixels | Cells:
+    """The form of `generator`, which it may take apart."""
+    if isinstance(generator, GuidedGenerator):
+        return GuidedCells(generator, dtype, anchored)
+    # Cells of 8 x 8 would make the filters of one colour touch those of all: dearer than the pixels they save.
+    plain = isinstance(generator, ResidualGenerator) and isinstance(generator.norm, nn.Identity)
+    if plain and generator.stride <= CELL:
+        return ResidualCells(generator, dtype, anchored)
+    return Pixels(generator, dtype)
+
+
+def to_cells(frame: Tensor, cell: int) -> Tensor:
+    """(1, H, W, 3) -> (1, H / cell, W / cell, 3 cell^2)."""
+    rows, columns = frame.shape[1] // cell, frame.shape[2] // cell
+    return frame.reshape(1, rows, cell, columns, 3 * cell).permute(0, 1, 3, 2, 4).reshape(1, rows, columns, -1)
+
+
+def to_pixels(cells: Tensor, cell: int) -> Tensor:
+    """The inverse of `to_cells`."""
+    rows, columns = cells.shape[1:3]
+    pixels = cells.reshape(1, rows, columns, cell, 3 * cell).permute(0, 1, 3, 2, 4)
+    return pixels.reshape(1, rows * cell, columns * cell, 3)
+
+
+def order(cell: int) -> Tensor:
+    """Places in the order of `F.pixel_unshuffle`, (colour, row, column), of the channels of a cell."""
+    return torch.arange(COLOURS * cell**2).view(COLOURS, cell, cell).permute(1, 2, 0).flatten()
+
+
+@torch.no_grad()
+def convolution_of(function: Callable[[Tensor], Tensor], channels: int, cell: int) -> Tensor:
+    """The weights (c cell^2, channels, 3, 3) of an affine function from (N, channels, h, w) to (N, c, h cell, w cell).
+
+    The results are in the order of `F.pixel_unshuffle`. They are the answers to one impulse for each channel, so that
+    no filter is written down twice. It may look no farther than the neighbouring cells.
+    """
+    impulses = torch.zeros(channels, channels, 7, 7)
+    impulses[range(channels), range(channels), 3, 3] = 1
+    answers = F.pixel_unshuffle(function(impulses) - function(torch.zeros_like(impulses)), cell)
+    near = answers[:, :, 2:5, 2:5]
+    assert torch.allclose(near.abs().sum(), answers.abs().sum()), "it looks farther than a convolution of 3x3"
+    return near.flip(2, 3).transpose(0, 1).contiguous()
+
+
+@torch.no_grad()
+def fixed(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
+    """A convolution with these weights that keeps the size."""
+    out_channels, in_channels, side, _ = weight.shape
+    made = nn.Conv2d(in_channels, out_channels, side, padding=side // 2, bias=bias is not None)
+    made.weight.copy_(weight)
+    if bias is not None:
+        made.bias.copy_(bias)
+    return made
+
+
+def scaled(head: nn.Conv2d, channels: int) -> nn.Conv2d:
+    """A head whose first `channels` are in units of bytes."""
+    units = torch.ones(head.out_channels)
+    units[:channels] = 255
+    return fixed(head.weight * units[:, None, None, None], head.bias * units)
+
+
+class _LowPrecision(nn.Module):
+    """A convolution in another data type, whatever it is given."""
+
+    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.convolution, self.dtype = convolution.to(dtype), dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x.to(self.dtype))
+
+
+def lowered(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """`module` with convolutions in `dtype`, but for fixed filters and local contrast."""
+    if dtype == torch.float32:
+        return module
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, _LowPrecision(child, dtype))
+        elif not isinstance(child, LocalContrast | SeparableFilter):
+            lowered(child, dtype)
+    return module
