@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-import queue
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from vst.cuts import CutDetector
 from vst.errors import UserError
-from vst.video.probe import VideoInfo
-from vst.video.reader import VideoReader
-from vst.video.writer import VideoWriter
+from vst.pipeline import FrameEngine, Pipeline
+from vst.progress import Meter
+from vst.video.probe import VideoInfo, is_stream
+from vst.video.segments import SegmentedWriter
+from vst.video.sink import STDOUT, Sink, open_sink, upright
+from vst.video.source import Source, find_inputs, open_source
 
 MIN_SIDE = 16
-# Frames that wait between two stages: enough to even out their jitter, few enough to hold 4K frames.
-QUEUE_LENGTH = 3
-_POLL_SECONDS = 0.1
-_LINE_SECONDS = 10.0
+AUDIO = ("copy", "none")
 
 _log = logging.getLogger(__name__)
 
 State = tuple[Tensor, ...] | None
-
-
-class FrameEngine(Protocol):
-    """What `vst.runtime.Engine` is: it carries the memory from frame to frame until `reset`."""
-
-    def reset(self) -> None: ...
-
-    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Stylise (H, W, 3) uint8 RGB into `out`."""
-        ...
+Input = str | Path | Sequence[str | Path] | Source
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What `stylize_video` did: `frames` written in `seconds` of wall time, `fps` their ratio.
+    """What `stylize_video` did: `frames` are in the output; this run painted its part in `seconds` of wall time,
+    at `fps` frames a second.
 
-    `cuts` is how often the state was reset at a hard cut. `damaged` is None or one line that says what of the
-    input could not be read.
+    `cuts` is how often the state was reset at a hard cut in this run. `damaged` is None or one line that says what
+    of the input could not be read.
     """
 
     frames: int
@@ -66,52 +51,88 @@ class StreamReport:
 
 def stylize_video(
     stylizer: nn.Module | FrameEngine,
-    input: str | Path,
+    input: Input,
     output: str | Path,
     *,
+    start: str | float | None = None,
+    end: str | float | None = None,
+    fps: float | Fraction | None = None,
+    crossfade: str | float = 0,
+    hwaccel: str | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
+    preset: str | int | None = None,
+    bitrate: str | int | None = None,
+    pix_fmt: str | None = None,
+    format: str | None = None,
+    audio: str = "copy",
+    resume: bool = False,
+    job: Mapping[str, object] | None = None,
     device: str | torch.device = "cpu",
-    codec: str = "libx264",
-    crf: int = 18,
-    preset: str = "veryfast",
     overwrite: bool = False,
     progress: bool = True,
 ) -> StreamReport:
-    """Stylise the video `input` into `output` (mp4, mov, mkv): same size, frames, times, rotation and audio.
+    """Stylise `input` into `output`: same size, frames, times, rotation, sound, subtitles and chapters.
 
     An engine of `vst.runtime` runs where it was opened. A module
     `stylizer(frames (1, 3, H, W) float32 in [0, 1], None, state) -> (frames, state)` is moved to `device` and
     run in evaluation mode, frame after frame; its state starts at None. Both forget at every hard cut. The
     frames they see are upright: a rotation tag is applied before it and undone after it, so that strokes lie
-    as in a picture shot upright, while the file keeps its layout and tag.
+    as in a picture shot upright, while the file keeps its layout and tag. They see 8 bits of each colour; a
+    video of 10 bits stays one, painted with 8.
+
+    `input` is a video file, an address that FFmpeg reads, `-` for standard input, a picture, a folder or pattern of
+    pictures (frames/%05d.png, `fps` a second), a glob pattern, or a list of videos, which are spliced with
+    `crossfade` seconds between them; or an open `vst.video.source.Source`, which none of the following
+    options change. `start` and `end` (seconds or H:M:S.f) cut it, exactly to the frame; `fps` gives
+    it a constant frame rate; `hwaccel` names a device that decodes, such as cuda. See `vst.video.source.open_source`.
+
+    `output` is mp4, mov, mkv, webm, gif, a picture, a numbered name (frames/%05d.png), a folder, or `-` for standard
+    output in `format` y4m or rgb24. `codec` (libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc ...), `crf` (the
+    encoder's number of quality), `bitrate` (6M, instead of `crf`), `preset` and `pix_fmt` set the encoder; see
+    `vst.video.encoders.choose_encoding`. `audio` is copy or none.
+
+    `resume` writes a long video in segments of ten seconds, kept in the hidden folder `.NAME.parts`, and goes on
+    behind the last of them when it was interrupted, to the same file as without interruption. `job` are plain
+    values that tell what paints (checkpoint, look ...): a job is resumed only with the same ones.
 
     What can be read of a damaged input is stylised, and the loss is logged as a warning and reported; so is a
     picture that changes its size on the way, which is scaled to the size that it begins with. The
     output appears under its name only when it is whole. Raises UserError for an input that is not a video or
-    smaller than 16 pixels on a side, and as `vst.video.VideoWriter` does; an error of any stage stops all of
+    smaller than 16 pixels on a side, and as `open_source` and `open_sink` do; an error of any stage stops all of
     them and is raised here.
     """
-    output = Path(output)
-    with VideoReader(input) as reader:
-        info = reader.info
-        _check_size(info)
-        _check_distinct(info.path, output)
-        writer = VideoWriter(
-            output, info, copy_from=info.path, codec=codec, crf=crf, preset=preset, overwrite=overwrite
-        )
-        with (
-            _running(stylizer, torch.device(device)) as engine,
-            _Meter(info.num_frames, output.name, enabled=progress) as meter,
-            writer,
-        ):
-            pipeline = _Pipeline(reader, engine, writer, meter)
-            pipeline.run()
+    if audio not in AUDIO:
+        raise UserError(f"audio={audio} is not one of {', '.join(AUDIO)}")
+    if isinstance(input, str | Path | Sequence):
+        source = open_source(input, start=start, end=end, fps=fps, crossfade=crossfade, hwaccel=hwaccel)
+    else:
+        source = input
+    with source, _running(stylizer, torch.device(device)) as engine:
+        _check_size(source.info)
+        _check_distinct(input, output)
+        encoder = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt}
+        common = {"tracks": source.tracks, "sound": audio == "copy", "overwrite": overwrite}
+        info = _output_info(source.info, engine)
+        if resume:
+            made_of = _identity(stylizer, input) | {"start": str(start), "end": str(end), "fps": str(fps)}
+            made_of |= {"crossfade": str(crossfade), "hwaccel": hwaccel, "look": dict(job or {})}
+            sink: Sink = SegmentedWriter(_resumable(output), info, made_of, **common, **encoder)
+        else:
+            sink = open_sink(output, info, format=format, **common, **encoder)
+        with sink:
+            done = sink.frames if isinstance(sink, SegmentedWriter) else 0
+            with Meter(source.info.num_frames, sink.path.name, progress, done) as meter:
+                pipeline = Pipeline(source, engine, sink, meter)
+                pipeline.run()
             if pipeline.frames == 0:
-                raise UserError(reader.damaged or f"{info.path}: no frame could be read")
-    for trouble in (reader.resized, reader.damaged):
+                raise UserError(source.damaged or f"{source.info.path}: no frame could be read")
+    for trouble in (source.resized, source.damaged):
         if trouble:
             _log.warning(trouble)
     seconds = meter.seconds
-    return StreamReport(pipeline.frames, seconds, pipeline.frames / seconds, pipeline.cuts, output, reader.damaged)
+    painted = pipeline.frames - done
+    return StreamReport(pipeline.frames, seconds, painted / seconds, pipeline.cuts, sink.path, source.damaged)
 
 
 def _check_size(info: VideoInfo) -> None:
@@ -120,125 +141,59 @@ def _check_size(info: VideoInfo) -> None:
         raise UserError(f"{info.path} is {size} pixels; scale it up to at least {MIN_SIDE} on each side")
 
 
-def _check_distinct(source: Path, output: Path) -> None:
-    if output.exists() and os.path.samefile(source, output):
-        raise UserError(f"input and output are the same file, {output}; choose another name for the output")
+def _locations(input: Input) -> list[str | Path]:
+    return find_inputs(input) if isinstance(input, str | Path | Sequence) else [input.info.path]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A frame on its way: `image` (H, W, 3) uint8, upright; `cut` when it begins a new scene."""
-
-    image: np.ndarray
-    pts: int
-    duration: int
-    cut: bool
+def _files(input: Input) -> list[Path]:
+    return [Path(location) for location in _locations(input) if not is_stream(location)]
 
 
-class _Stopped(Exception):
-    """Raised in a stage that waits for a neighbour when another stage has failed."""
+def _check_distinct(input: Input, output: str | Path) -> None:
+    target = Path(output)
+    if output == STDOUT or not target.exists():
+        return
+    for file in _files(input):
+        if os.path.samefile(file, target):
+            raise UserError(f"input and output are the same file, {target}; choose another name for the output")
+        if target.is_dir() and os.path.samefile(file.parent, target):
+            raise UserError(f"input and output are in the same folder, {target}; choose another one for the output")
 
 
-class _Pipe:
-    """A bounded queue between two stages, whose both ends give up once `stop` is set."""
-
-    def __init__(self, length: int, stop: threading.Event) -> None:
-        self._queue: queue.Queue = queue.Queue(length)
-        self._stop = stop
-
-    def put(self, item: object) -> None:
-        while not self._stop.is_set():
-            try:
-                return self._queue.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-        raise _Stopped
-
-    def get(self) -> object:
-        while not self._stop.is_set():
-            try:
-                return self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
-        raise _Stopped
+def _output_info(info: VideoInfo, engine: FrameEngine) -> VideoInfo:
+    """The description of what the engine makes of the source, stored with the same rotation."""
+    if not hasattr(engine, "output_size"):
+        return info
+    size = engine.output_size(*info.upright_size)
+    width, height = size if upright(info).width == info.width else size[::-1]
+    return replace(info, width=width, height=height)
 
 
-class _Pipeline:
-    """Decode and encode in a thread each, beside the network in the caller's thread, where Ctrl-C arrives.
+def _resumable(output: str | Path) -> Path:
+    if is_stream(output):
+        raise UserError(f"resume=true needs a file to go on with, and the output is {output}")
+    return Path(output)
 
-    PyAV and torch release the interpreter lock, so the three overlap. At most `QUEUE_LENGTH` frames wait
-    before the network and as many output buffers exist behind it.
-    """
 
-    def __init__(
-        self,
-        reader: VideoReader,
-        engine: FrameEngine,
-        writer: VideoWriter,
-        meter: _Meter,
-    ) -> None:
-        self.frames = 0
-        self.cuts = 0
-        self._reader, self._engine, self._writer, self._meter = reader, engine, writer, meter
-        self._turns = round(reader.info.rotation / 90)
-        self._stop = threading.Event()
-        self._errors: list[BaseException] = []
-        self._decoded, self._finished, self._buffers = (_Pipe(QUEUE_LENGTH, self._stop) for _ in range(3))
+def _identity(stylizer: nn.Module | FrameEngine, input: Input) -> dict[str, object]:
+    """What tells one job from another: its input files, and the weights of a module."""
+    if not isinstance(stylizer, nn.Module) and not hasattr(stylizer, "read_state"):
+        raise UserError(f"resume=true: the memory of {type(stylizer).__name__} cannot be kept; use resume=false")
+    locations = _locations(input)
+    once = [location for location in locations if is_stream(location)]
+    if once:
+        raise UserError(f"resume=true: {once[0]} can be read only once; save it to a file first")
+    files = [Path(location).resolve() for location in locations]
+    facts = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    return {"input": facts, "weights": _digest(stylizer) if isinstance(stylizer, nn.Module) else None}
 
-    def run(self) -> None:
-        stages = [threading.Thread(target=self._guard, args=(s,), daemon=True) for s in (self._decode, self._encode)]
-        for stage in stages:
-            stage.start()
-        try:
-            self._infer()
-            stages[1].join()  # the encoder ends by itself after the last frame
-        except _Stopped:
-            pass
-        finally:
-            self._stop.set()
-            for stage in stages:
-                stage.join()
-        if self._errors:
-            raise self._errors[0]
 
-    def _guard(self, stage: Callable[[], None]) -> None:
-        try:
-            stage()
-        except _Stopped:
-            pass
-        except BaseException as error:
-            self._errors.append(error)
-            self._stop.set()
-
-    def _decode(self) -> None:
-        is_cut = CutDetector()
-        for frame in self._reader:
-            upright = np.ascontiguousarray(np.rot90(frame.image, self._turns))
-            self._decoded.put(_Job(upright, frame.pts, frame.duration, is_cut(frame.image)))
-        self._decoded.put(None)
-
-    def _infer(self) -> None:
-        width, height = self._reader.info.width, self._reader.info.height
-        if self._turns % 2:
-            width, height = height, width
-        for _ in range(QUEUE_LENGTH):
-            self._buffers.put(np.empty((height, width, 3), np.uint8))
-        self._engine.reset()
-        while (job := self._decoded.get()) is not None:
-            if job.cut:
-                self._engine.reset()
-                self.cuts += 1
-            image = self._buffers.get()
-            self._engine(job.image, out=image)
-            self._finished.put(_Job(image, job.pts, job.duration, job.cut))
-            self.frames += 1
-            self._meter.update(self.frames)
-        self._finished.put(None)
-
-    def _encode(self) -> None:
-        while (job := self._finished.get()) is not None:
-            self._writer.write(np.rot90(job.image, -self._turns), job.pts, job.duration)
-            self._buffers.put(job.image)
+def _digest(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -264,6 +219,12 @@ class _ModuleEngine:
 
     def reset(self) -> None:
         self._state: State = None
+
+    def read_state(self) -> list[Tensor]:
+        return list(self._state or ())
+
+    def load_state(self, state: list[Tensor]) -> None:
+        self._state = tuple(tensor.to(self._device) for tensor in state) or None
 
     @torch.inference_mode()
     def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -310,64 +271,3 @@ class _Pixels:
 
 def _as_planes(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0)
-
-
-class _Meter:
-    """Progress on stderr: a bar with frames, FPS and time left on a terminal, else a line every ten seconds.
-
-    A context manager; `seconds` is the wall time between entering and leaving.
-    """
-
-    def __init__(self, total: int | None, name: str, enabled: bool) -> None:
-        self.seconds = 0.0
-        self._total, self._name, self._enabled = total, name, enabled
-        console = Console(stderr=True)
-        self._bar = self._make_bar(console) if enabled and console.is_terminal else None
-        self._frames = 0
-
-    def __enter__(self) -> _Meter:
-        self._start = self._last_line = time.perf_counter()
-        if self._bar is not None:
-            self._bar.start()
-            self._task = self._bar.add_task(self._name, total=self._total, fps=0.0)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.seconds = time.perf_counter() - self._start
-        if self._bar is not None:
-            self._bar.stop()
-        elif kind is None:
-            self._print_line()
-
-    def update(self, frames: int) -> None:
-        self._frames = frames
-        now = time.perf_counter()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=frames, fps=frames / max(now - self._start, 1e-9))
-        elif now - self._last_line > _LINE_SECONDS:
-            self._last_line = now
-            self._print_line()
-
-    def _print_line(self) -> None:
-        if not self._enabled:
-            return
-        seconds = max(time.perf_counter() - self._start, 1e-9)
-        fps = self._frames / seconds
-        of = f"/{self._total}" if self._total else ""
-        left = (
-            f", {(self._total - self._frames) / fps:.0f} s left"
-            if self._total and 0 < self._frames < self._total
-            else ""
-        )
-        print(f"{self._name}: {self._frames}{of} frames, {fps:.1f} FPS{left}", file=sys.stderr, flush=True)
-
-    @staticmethod
-    def _make_bar(console: Console) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[fps]:.1f} FPS"),
-            TimeRemainingColumn(),
-            console=console,
-        )

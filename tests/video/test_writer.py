@@ -16,6 +16,8 @@ import pytest
 
 from tests import media
 from vst.errors import UserError
+from vst.video import encoder as encoder_module
+from vst.video import tracks as tracks_module
 from vst.video import writer as writer_module
 from vst.video.probe import Colour, VideoInfo, probe
 from vst.video.reader import VideoReader
@@ -129,8 +131,8 @@ def test_audio_packets_that_run_backwards_are_left_out_and_told(
                 yield packet
 
     source = media.make_video(tmp_path / "in.mp4", n=30, audio="aac")
-    real_open = writer_module.open_input
-    monkeypatch.setattr(writer_module, "open_input", lambda path: Damaged(real_open(path)))
+    real_open = tracks_module.open_input
+    monkeypatch.setattr(tracks_module, "open_input", lambda path: Damaged(real_open(path)))
     [(_, before)], [(_, after)] = _audio(source), _audio(_copy(source, tmp_path / "out.mp4"))
     assert after == before[:10] + before[12:]
     assert "2 damaged audio packets" in caplog.text
@@ -217,8 +219,8 @@ def test_without_rotation_tags_the_pixels_are_turned(tmp_path: Path, monkeypatch
         streams.append(stream)
         return original(OldStream(), info)
 
-    original = writer_module._set_rotation
-    monkeypatch.setattr(writer_module, "_set_rotation", set_rotation)
+    original = encoder_module._set_rotation
+    monkeypatch.setattr(encoder_module, "_set_rotation", set_rotation)
     target = _copy(source, tmp_path / "out.mp4")
     info = probe(target)
     assert len(streams) == 1 and (info.width, info.height, info.rotation) == (64, 96, 0)
@@ -251,6 +253,59 @@ def test_hevc(tmp_path: Path) -> None:
         assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "codec"),
+    [
+        ("v.webm", {}, "vp9"),
+        ("v.webm", {"codec": "av1", "preset": 12}, "av1"),
+        ("v.mp4", {"codec": "libsvtav1", "preset": "12", "crf": 40}, "av1"),
+        ("v.mp4", {"codec": "vp9", "preset": 8}, "vp9"),
+        ("v.mov", {"codec": "hevc", "preset": "ultrafast"}, "hevc"),
+        ("v.mkv", {"bitrate": "300k"}, "h264"),
+    ],
+)
+def test_each_encoder_keeps_frames_and_times(name: str, options: dict, codec: str, tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=8, bframes=2)
+    target = _copy(source, tmp_path / name, **options)
+    with av.open(str(target)) as container:
+        assert container.streams.video[0].codec_context.codec.canonical_name == codec
+    assert media.read_numbers(media.decode_sequentially(target)) == list(range(8))
+    assert [float(t) for t in _times(target)] == pytest.approx([n / 25 for n in range(8)], abs=1e-3)
+
+
+def test_a_lower_bitrate_makes_a_smaller_file(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (12, 64, 96, 3), dtype=np.uint8)
+    source = media.make_video(tmp_path / "in.mp4", frames=noise)
+    sizes = [_copy(source, tmp_path / f"{rate}.mp4", bitrate=rate).stat().st_size for rate in ("2M", "500k", "80k")]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 1.5 * sizes[2]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_ten_bits_stay_ten_bits(codec: str, tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=4, pix_fmt="yuv420p10le")
+    preset = "12" if codec == "libsvtav1" else "ultrafast"
+    target = _copy(source, tmp_path / "out.mp4", codec=codec, preset=preset)
+    assert probe(target).pix_fmt == "yuv420p10le"
+    assert media.read_numbers(media.decode_sequentially(target)) == [0, 1, 2, 3]
+    eight = _copy(source, tmp_path / "eight.mp4", codec=codec, preset=preset, pix_fmt="yuv420p")
+    assert probe(eight).pix_fmt == "yuv420p"
+
+
+def test_odd_sizes_need_no_444_where_the_format_has_them(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", frames=media.pattern_frames(3, 97, 65), pix_fmt="yuv444p")
+    info = probe(_copy(source, tmp_path / "out.mp4", codec="libsvtav1", preset="12"))
+    assert (info.width, info.height, info.pix_fmt) == (97, 65, "yuv420p")
+    with pytest.raises(UserError, match="pix_fmt=yuv420p has no odd sizes, the video is 97x65; use yuv444p"):
+        _copy(source, tmp_path / "bad.mp4", pix_fmt="yuv420p")
+
+
+def test_hardware_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"codec=\w+ (cannot be opened on this machine|is not in this build)") as caught:
+        with VideoWriter(tmp_path / "v.mp4", _info(), codec="h264_qsv"):
+            pytest.skip("this machine has Intel's encoder")
+    assert "\n" not in str(caught.value) and _left_behind(tmp_path) == []
+
+
 def test_an_exception_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_text("precious")
     with (
@@ -280,14 +335,24 @@ def test_a_video_of_no_frames_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("v.webm", {}, r"\.webm is not one of \.mp4, \.mov, \.mkv"),
+        ("v.avi", {}, r"\.avi is not one of \.mp4, \.mov, \.mkv, \.webm"),
         ("video", {}, r"\.mp4, \.mov, \.mkv"),
         ("absent/v.mp4", {}, "does not exist"),
         ("taken.mp4", {}, "overwrite=true"),
         ("folder.mp4", {}, "is a folder"),
-        ("v.mp4", {"codec": "x264"}, "libx264, libx265 .did you mean 'libx264'"),
+        ("v.mp4", {"codec": "x264"}, "libx264, libx265.*did you mean 'libx264'"),
+        ("v.webm", {"codec": "libx264"}, r"\.webm holds no h264; choose .*libvpx-vp9"),
+        ("v.mov", {"codec": "vp9"}, r"\.mov holds no vp9"),
+        ("v.mp4", {"codec": "h264_videotoolbox"}, "codec=h264_videotoolbox is not in this build"),
+        ("v.mp4", {"codec": "h264_v4l2m2m"}, "no constant quality; give bitrate=6M"),
         ("v.mp4", {"preset": "verfast"}, "did you mean 'veryfast'"),
+        ("v.mp4", {"codec": "libsvtav1", "preset": "fast"}, "not one of 0, 1, 2"),
+        ("v.mp4", {"codec": "h264_vaapi", "preset": "fast"}, "h264_vaapi has no presets"),
         ("v.mp4", {"crf": 60}, r"0\.\.51"),
+        ("v.mp4", {"codec": "libsvtav1", "crf": 70}, r"1\.\.63"),
+        ("v.mp4", {"crf": 20, "bitrate": "6M"}, "exclude each other"),
+        ("v.mp4", {"bitrate": "6 MB"}, "give 6M, 800k or 800000"),
+        ("v.mp4", {"pix_fmt": "yuv410p"}, "not one of yuv420p"),
     ],
 )
 def test_mistakes_are_told_before_any_work(name: str, options: dict, words: str, tmp_path: Path) -> None:

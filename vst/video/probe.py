@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -16,6 +18,7 @@ from vst.errors import UserError
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _ASSUMED_FPS = Fraction(25)
+STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Colour:
     matrix: int
 
 
+BT709 = Colour(range=1, primaries=1, trc=1, matrix=1)
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What is known of a video file before its frames are read.
@@ -39,7 +45,7 @@ class VideoInfo:
     upright. `display_matrix` are the nine integers of the rotation tag (it may also mirror), None where there
     is no tag. `num_frames` is the header's claim and `duration` is in seconds; both are None where the header
     is silent. `fps` is the mean rate. `stream` is the index of the chosen stream in the container,
-    `time_base` the unit of its timestamps in seconds.
+    `time_base` the unit of its timestamps in seconds, and `first` the timestamp of its first frame in that unit.
     """
 
     path: Path
@@ -57,65 +63,106 @@ class VideoInfo:
     sample_aspect_ratio: Fraction | None
     colour: Colour
     display_matrix: tuple[int, ...] | None
+    first: int = 0
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height as shown, in pixels."""
+        return (self.height, self.width) if round(self.rotation / 90) % 2 else (self.width, self.height)
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Path, *, pictures: bool = False) -> VideoInfo:
     """Describe the first video stream of `path` from which a frame can be decoded.
+
+    `pictures`: whether a picture counts as a video of one frame.
 
     Raises UserError for a path that is missing, a folder, empty or unreadable, for what is not a video, and
     for a file without a video stream or without a single decodable frame.
     """
     path = Path(path)
-    for index in _picture_streams(path):
+    for index in _picture_streams(path, pictures):
         # Opened anew for each stream: not every damaged file can be rewound.
-        with open_input(path) as container:
+        with open_input(path, pictures=pictures) as container:
             stream = container.streams[index]
             frame = _decode_one(container, stream)
             if frame is not None:
-                return _describe(path, container, stream, frame)
+                return describe(path, container, stream, frame)
     raise UserError(f"{path}: no frame can be decoded; the file is damaged or its codec is not supported")
 
 
-def open_input(path: Path) -> InputContainer:
-    """Open `path` for reading, to be used in a `with` statement; UserError when it is not a video file."""
+def is_stream(location: str | Path) -> bool:
+    """Whether it is standard input or an address: what can be read once, from its begin, and is no path."""
+    return location == STDIN or (isinstance(location, str) and "://" in location)
+
+
+def open_input(location: str | Path, *, pictures: bool = False, hwaccel: str | None = None) -> InputContainer:
+    """Open a file, an address that FFmpeg reads, or `-` for reading, to be used in a `with` statement.
+
+    `pictures`: whether a picture counts as a video of one frame. `hwaccel` names the device that decodes.
+    Raises UserError for what cannot be opened, is no video, or for a device that this build does not know.
+    """
+    if not is_stream(location):
+        _check_file(Path(location))
+    try:
+        container = _open(location, hwaccel)
+    except PermissionError as error:
+        if hwaccel is not None:
+            raise UserError(f"hwaccel={hwaccel} cannot be used on this machine; leave it out") from error
+        raise UserError(f"{location} cannot be read: permission denied; change its permissions") from error
+    except (av.error.FFmpegError, OSError) as error:
+        remedy = "check the address" if is_stream(location) and location != STDIN else "give an mp4, mov or mkv"
+        raise UserError(f"{_named(location)} is not a video that can be read ({_reason(error)}); {remedy}") from error
+    kind = container.format.name
+    if kind == "tty" or (not pictures and (kind == "image2" or kind.endswith("_pipe"))):
+        # FFmpeg opens pictures, and plain text as ANSI art, as if they were videos.
+        container.close()
+        raise UserError(f"{_named(location)} is a picture or a text, not a video ({kind}); give an mp4, mov or mkv")
+    return container
+
+
+def _check_file(path: Path) -> None:
     if not path.exists():
         raise UserError(f"{path}: no such file; check the path")
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the path of one video file")
-    try:
-        if path.is_file() and path.stat().st_size == 0:
-            raise UserError(f"{path} is empty (0 bytes); copy or download it again")
-        container = av.open(str(path), metadata_errors="replace")
-    except PermissionError as error:
-        raise UserError(f"{path} cannot be read: permission denied; change its permissions") from error
-    except (av.error.FFmpegError, OSError) as error:
-        raise UserError(
-            f"{path} is not a video that can be read ({_reason(error)}); give an mp4, mov or mkv"
-        ) from error
-    kind = container.format.name
-    if kind in ("image2", "tty") or kind.endswith("_pipe"):
-        # FFmpeg opens pictures, and plain text as ANSI art, as if they were videos.
-        container.close()
-        raise UserError(f"{path} is a picture or a text, not a video ({kind}); give an mp4, mov or mkv")
-    return container
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes); copy or download it again")
+
+
+def _open(location: str | Path, hwaccel: str | None) -> InputContainer:
+    address = "pipe:0" if location == STDIN else str(location)
+    if hwaccel is None:
+        return av.open(address, metadata_errors="replace")
+    known = hwdevices_available()
+    if hwaccel not in known:
+        raise UserError(f"hwaccel={hwaccel} is not one of {', '.join(known)}, which this build of FFmpeg decodes with")
+    return av.open(address, metadata_errors="replace", hwaccel=HWAccel(hwaccel))
+
+
+def _named(location: str | Path) -> str:
+    return "standard input" if location == STDIN else str(location)
 
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
-def _picture_streams(path: Path) -> list[int]:
-    """Indices of the video streams that are not cover art."""
-    with open_input(path) as container:
-        streams = container.streams.video
-        found = [s.index for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
+def _picture_streams(path: Path, pictures: bool) -> list[int]:
+    with open_input(path, pictures=pictures) as container:
+        return [stream.index for stream in moving_streams(container, path)]
+
+
+def moving_streams(container: InputContainer, name: str | Path) -> list[VideoStream]:
+    """The video streams that are not cover art; UserError when there is none."""
+    streams = container.streams.video
+    found = [s for s in streams if not s.disposition & av.stream.Disposition.attached_pic]
     if not found:
-        raise UserError(f"{path} has no video stream; give a file with a picture")
+        raise UserError(f"{name} has no video stream; give a file with a picture")
     return found
 
 
-def _describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+def describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
+    """What the container and the first frame of a stream say of it."""
     return VideoInfo(
         path=path,
         width=frame.width,
@@ -131,8 +178,24 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, frame:
         time_base=stream.time_base,
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         colour=_colour(stream, frame),
-        display_matrix=None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist()),
+        display_matrix=_display_matrix(frame),
+        first=next((stamp for stamp in (frame.pts, frame.dts) if stamp is not None), 0),
     )
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV stumbles over kinds that it has no name for, such as a photograph's EXIF
+        return _rotating(frame.rotation) if frame.rotation else None
+    return None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist())
+
+
+def _rotating(degrees: int) -> tuple[int, ...]:
+    """The matrix of a rotation, counter-clockwise, in FFmpeg's fixed point numbers."""
+    turn = math.radians(degrees)
+    cos, sin = round(math.cos(turn) * 65536), round(math.sin(turn) * 65536)
+    return (cos, -sin, 0, sin, cos, 0, 0, 0, 1 << 30)
 
 
 def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
@@ -161,6 +224,9 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
 
 
 def _colour(stream: VideoStream, frame: VideoFrame) -> Colour:
+    """The tags; for what has no luma, such as a GIF, those of the video that it may become."""
+    if frame.format.is_rgb or frame.format.name == "pal8":
+        return BT709
     context = stream.codec_context
     # The frame's matrix and range are those by which its pixels are converted to RGB.
     return Colour(int(frame.color_range), int(context.color_primaries), int(context.color_trc), int(frame.colorspace))

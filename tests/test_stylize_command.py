@@ -1,0 +1,298 @@
+"""stylize.py through its own front door: each effect on a small film, and one line for each mistake."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import get_args
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.media import decode_sequentially, make_video, pattern_frames
+from tests.painting.engines import film
+from vst import load_stylizer, stylize_video
+from vst.checkpoint import save_stylizer, stylizer_content
+from vst.commands.stylize import stylize
+from vst.networks import build_stylizer
+from vst.painting import Look, Painter
+from vst.painting.camera import MOVES
+from vst.painting.timeline import Numbers, Styles, Timeline
+from vst.runtime import open_engine
+from vst.schema import Camera
+from vst.video import segments
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = {
+    "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
+    "temporal": {"_target_": "vst.networks.ConvGRU", "channels": 8},
+}
+FINE = ["crf=1", "pix_fmt=yuv444p"]  # close to what was painted
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two checkpoints a.pt and b.pt, and clip.mp4: 12 frames of 64 x 48 at 10 a second, with sound."""
+    path = tmp_path_factory.mktemp("stylize")
+    for seed, name in enumerate(("a", "b")):
+        torch.manual_seed(seed)
+        network = build_stylizer(MODEL)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        save_stylizer(path / f"{name}.pt", stylizer_content(network, MODEL, name))
+    clip = np.stack(film(12, 48, 64))
+    make_video(path / "clip.mp4", clip, fps=10, audio="aac", pix_fmt="yuv444p", options={"crf": "1"})
+    return path
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., np.ndarray]:
+    """Stylise clip.mp4 into out.mp4 and give its frames."""
+    monkeypatch.chdir(folder)
+
+    def start(*arguments: str, output: str = "out.mp4") -> np.ndarray:
+        given = {argument.partition("=")[0] for argument in arguments}
+        usual = {"checkpoint": "a.pt", "input": "clip.mp4", "output": output, "overwrite": "true"}
+        stylize([f"{key}={value}" for key, value in usual.items() if key not in given] + [*FINE, *arguments])
+        return np.stack(decode_sequentially(folder / output))
+
+    return start
+
+
+@pytest.fixture
+def painted(folder: Path) -> Callable[[str], np.ndarray]:
+    """The clip painted by an engine alone."""
+
+    def paint(name: str) -> np.ndarray:
+        engine = open_engine(load_stylizer(folder / f"{name}.pt"))
+        return np.stack([engine(frame) for frame in decode_sequentially(folder / "clip.mp4")])
+
+    return paint
+
+
+def far(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference in levels."""
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+def clip_of(folder: Path) -> np.ndarray:
+    return np.stack(decode_sequentially(folder / "clip.mp4"))
+
+
+def test_three_words_are_enough(run, painted, folder: Path, capsys) -> None:
+    assert far(run(), painted("a")) < 1.5
+    assert capsys.readouterr().out.splitlines()[-1] == "out.mp4"
+    with av.open(str(folder / "out.mp4")) as video:
+        assert len(video.streams.audio) == 1
+
+
+def test_styles_by_name_and_over_time(run, painted) -> None:
+    both = "checkpoint={first: a.pt, second: b.pt}"
+    assert far(run(both, "use=second"), painted("b")) < 1.5
+    result, a, b = run(both, "use=[first,0.4:second:0.3]"), painted("a"), painted("b")
+    assert far(result[:4], a[:4]) < 1.5
+    assert far(result[8:], b[8:]) < far(result[8:], a[8:]) / 2  # its memory began later than b's own
+    assert far(result[5], a[5]) > 2 and far(result[5], b[5]) > 2
+    listed = run("checkpoint=[a.pt,b.pt]", "use=b")
+    assert far(listed, b) < 1.5
+
+
+def test_strength_over_time(run, painted, folder: Path) -> None:
+    clip, full = clip_of(folder), painted("a")
+    result = run("strength=[0.3:0,0.8:1]")
+    assert far(result[:4], clip[:4]) < 1.5
+    assert far(result[8], full[8]) < far(result[8], clip[8]) / 3
+    assert far(result[11], full[11]) < far(result[4], full[4])
+
+
+def test_colours_scale_and_calm_reach_the_painter(run, painted, folder: Path) -> None:
+    clip, full = clip_of(folder), painted("a")
+    kept = run("preserve_color=1")
+    chroma = [
+        np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2YCrCb) for f in frames])[..., 1:] for frames in (kept, clip, full)
+    ]
+    assert far(chroma[0], chroma[1]) < 1.5 < far(chroma[2], chroma[1])
+    blue = run("palette=[[10,20,120],[40,60,200]]", "palette_strength=1")
+    assert (blue[..., 2].astype(int) - blue[..., 0]).mean() > 60
+    for option in ("scale=0.5", "calm=[0:0,0.5:1]"):
+        assert far(run(option), full) > 0.5, option
+
+
+def test_masks(run, painted, folder: Path) -> None:
+    mask = np.zeros((48, 64, 3), np.uint8)
+    mask[:, :32] = 255
+    cv2.imwrite(str(folder / "mask.png"), mask)
+    clip, full = clip_of(folder), painted("a")
+    inside, outside = run("mask.file=mask.png"), run("mask.file=mask.png", "mask.invert=true")
+    for result, left, right in ((inside, full, clip), (outside, clip, full)):
+        assert far(result[:, :, :31], left[:, :, :31]) < 1.5 and far(result[:, :, 33:], right[:, :, 33:]) < 1.5
+    keyed = run("mask.color=[30,180,50]", "mask.tolerance=0", "mask.softness=0")
+    assert far(keyed, clip) < 1.5
+
+
+def test_comparisons(run, painted, folder: Path) -> None:
+    clip, full = clip_of(folder), painted("a")
+    side, split = run("compare=side"), run("compare=split")
+    assert side.shape == (12, 48, 128, 3)
+    assert far(side[:, :, :63], clip[:, :, :63]) < 1.5 and far(side[:, :, 65:], full[:, :, 1:]) < 1.5
+    assert far(split[:, :, :31], clip[:, :, :31]) < 1.5 and far(split[:, :, 33:], full[:, :, 33:]) < 1.5
+    assert far(run("compare=wipe")[0], clip[0]) < 1.5
+
+
+def test_comparisons_of_a_film_with_a_rotation_tag(run, folder: Path) -> None:
+    make_video(folder / "turned.mp4", np.stack(film(4, 48, 64)), rotation=90, fps=10)
+    result = run("input=turned.mp4", "compare=side")
+    assert result.shape == (4, 96, 64, 3)  # stored lying; upright it is 48 wide, and then twice that
+
+
+def test_a_picture_becomes_a_film(run, folder: Path) -> None:
+    cv2.imwrite(str(folder / "photo.png"), film(1, 60, 80)[0])
+    result = run("input=photo.png", "camera=drift", "duration=0.5", "fps=20")
+    assert result.shape == (10, 60, 80, 3) and far(result[0], result[-1]) > 3
+    with av.open(str(folder / "out.mp4")) as video:
+        assert video.streams.video[0].average_rate == 20
+
+
+def test_the_moves_of_the_camera_are_all_offered() -> None:
+    assert get_args(Camera) == ("none", *MOVES)
+
+
+def write_pictures(folder: Path, frames: np.ndarray) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), frame[..., ::-1])
+
+
+@pytest.fixture
+def exact(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., np.ndarray]:
+    """Stylise `frames` from pictures into pictures, with no codec in between."""
+    monkeypatch.chdir(folder)
+
+    def start(frames: np.ndarray, *arguments: str) -> np.ndarray:
+        write_pictures(folder / "given", frames)
+        stylize(["checkpoint=a.pt", "input=given", "output=made", "overwrite=true", *arguments])
+        return np.stack([cv2.imread(str(path))[..., ::-1] for path in sorted((folder / "made").glob("*.png"))])
+
+    return start
+
+
+def test_two_eyes_see_the_same(exact) -> None:
+    pair = np.concatenate([np.stack(film(6, 48, 64))] * 2, axis=2)
+    left, right = np.split(exact(pair, "stereo=side_by_side"), 2, axis=2)
+    assert np.array_equal(left, right)
+    left, right = np.split(exact(pair), 2, axis=2)
+    assert not np.array_equal(left, right)  # where strokes cross from one to the other
+
+
+def test_a_panorama_has_no_seam(exact) -> None:
+    frames, seams = np.stack(film(6, 48, 64)), []
+    for option in ("panorama=true", "panorama=false"):
+        here, there = exact(frames, option), exact(np.roll(frames, 32, axis=2), option)
+        seams.append(np.abs(np.roll(here, 32, axis=2).astype(int) - there).max())
+    assert seams[0] <= 1 < seams[1]
+
+
+def test_an_interrupted_job_with_all_effects_gives_the_same_file(
+    run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_SECONDS", Fraction(3, 10))
+    make_video(folder / "moving.mp4", pattern_frames(8, 64, 48), fps=10)
+    job = [
+        *("checkpoint={first: a.pt, second: b.pt}", "use=[first,0.4:second:0.5]", "strength=[0:0.5,1:1]", "calm=0.6"),
+        *(
+            "mask.file=moving.mp4",
+            "mask.feather=2",
+            "compare=wipe",
+            "resume=true",
+            "crf=0",
+        ),  # lossless: only the painting counts
+    ]
+    run(*job)
+    whole = (folder / "out.mp4").read_bytes()
+    original, calls = Painter.__call__, []
+
+    def dies(self: Painter, *arguments):
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Painter, "__call__", dies)
+    with pytest.raises(SystemExit) as caught:
+        run(*job, output="other.mp4")
+    assert caught.value.code == 130 and not (folder / "other.mp4").exists()
+    run(*job, output="other.mp4")
+    assert len(calls) < 9 + 12  # it went on and did not begin again
+    assert (folder / "other.mp4").read_bytes() == whole
+
+
+def test_frames_on_standard_output_are_alone_there(folder: Path) -> None:
+    words = ["checkpoint=a.pt", "input=clip.mp4", "output=-", "format=rgb24"]
+    done = subprocess.run([sys.executable, str(ROOT / "stylize.py"), *words], cwd=folder, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) == 12 * 48 * 64 * 3 and b"12 frames in" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["use=c", "checkpoint={first: a.pt, second: b.pt}"], "use=c: no such style; styles: first, second"),
+        (["use=[first,1:secnod]", "checkpoint={first: a.pt, second: b.pt}"], "use=secnod: no such style (did you mean"),
+        (["strength=1.5"], "strength: 1.5 is not 0 or more and 1 or less"),
+        (["strength=[0:0,2:7]"], "strength=7.0: give a number from 0 to 1"),
+        (["strength=[2:0,1:1]"], "strength: its times 2, 1 do not rise from 0 s on"),
+        (["scale=3"], "scale: 3 is not 0.25 or more and 2 or less"),
+        (["palette=[red]"], "palette: red is no colour; give red, green and blue from 0 to 255"),
+        (["mask.color=[1,2]"], "mask.color: [1, 2] is no colour"),
+        (["mask.color=[1,2,3]", "mask.file=mask.png"], "mask.color: mask.file is given as well; give one of them"),
+        (["mask.invert=true"], "mask.invert: there is no mask; give mask.file="),
+        (["mask.file=absent.png"], "absent.png"),
+        (["mask.file=tall.png"], "mask tall.png is 20x60 and the film 64x48, which is another shape"),
+        (["compare=slide"], "compare: 'slide' is not one of none, side, split, wipe"),
+        (["camera=drift"], "camera=drift moves over a picture, and clip.mp4 is none"),
+        (["camera=drift", "input=tall.png", "start=3"], "start: camera=drift makes the film, of duration=6 seconds"),
+        (["input=absent.mp4"], "absent.mp4"),
+        (["output=out.txt"], "out.txt: the extension .txt is not one of"),
+        (["output=absent/out.mp4"], "absent/out.mp4: the folder absent does not exist"),
+        (["codec=libx246"], "codec=libx246 is not one of libx264,"),
+        (["crf=70"], "crf: 70 is not 0 or more and 51 or less"),
+        (["stereo=top_bottom", "input=odd.png", "output=odd_out.png"], "63x47 cannot be two eyes of one size"),
+        (["device=nonsense"], "device=nonsense: not available here"),
+    ],
+)
+def test_mistakes_are_told_before_a_model_is_opened(
+    arguments: list[str], line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(folder)
+    for name, (height, width) in {"tall": (60, 20), "odd": (47, 63)}.items():
+        cv2.imwrite(f"{name}.png", np.zeros((height, width, 3), np.uint8))
+    monkeypatch.setattr("vst.commands.stylize.open_engine", lambda *_: pytest.fail("a model was opened"))
+    given = {argument.partition("=")[0] for argument in arguments}
+    usual = {"checkpoint": "a.pt", "input": "clip.mp4", "output": "wrong.mp4"}
+    with pytest.raises(SystemExit) as caught:
+        stylize([f"{key}={value}" for key, value in usual.items() if key not in given] + arguments)
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and said.startswith("error: ") and line in said and said.count("\n") == 1
+    assert not Path("wrong.mp4").exists()
+
+
+def test_from_python_in_two_lines_and_with_a_painter(folder: Path, painted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    report = stylize_video(load_stylizer("a.pt"), "clip.mp4", "two.mp4", progress=False)
+    assert report.frames == 12 and far(np.stack(decode_sequentially(folder / "two.mp4")), painted("a")) < 6
+    engines = {name: open_engine(f"{name}.pt") for name in ("a", "b")}
+    timeline = Timeline(
+        Look(preserve_color=0.5),
+        {"strength": Numbers((0.0, 1.0), (0.0, 1.0))},
+        Styles((0.0, 0.5), ("a", "b"), (0.0, 0.2)),
+    )
+    stylize_video(Painter(engines, timeline=timeline), "clip.mp4", "three.mp4", progress=False)
+    frames, clip = np.stack(decode_sequentially(folder / "three.mp4")), clip_of(folder)
+    assert far(frames[0], clip[0]) < 5 < far(frames[-1], clip[-1])

@@ -1,0 +1,88 @@
+"""`vst studio`: a web page on which videos and the camera are painted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from vst.checkpoint import load_stylizer
+from vst.commands.common import EXPORTED, open_device
+from vst.config import command, plain
+from vst.errors import UserError
+from vst.evaluate.matching import model_names
+from vst.runtime import choose_engine, open_engine
+from vst.runtime.build import cache_folder, fingerprint
+from vst.runtime.engine import require
+from vst.schema import StudioConfig
+
+ENGINE_KEYS = ("styles", "engine", "precision", "device")
+PACKAGES = ("fastapi", "uvicorn", "aiortc")
+
+
+@command("studio", StudioConfig)
+def studio(cfg: DictConfig) -> None:
+    """Serve the studio until Ctrl-C."""
+    asked = plain(cfg)
+    engines = {key: asked.pop(key) for key in ENGINE_KEYS}
+    serve_studio(**engines, **asked)
+
+
+def serve_studio(
+    styles: str | list[str] | dict[str, str], engine: str, precision: str, device: str, **settings: Any
+) -> None:
+    """Open a studio of these styles; `settings` are those of `vst.studio.settings.Settings`.
+
+    Raises:
+        UserError: a package is missing, a style cannot be opened, or the address cannot be bound.
+    """
+    for package in PACKAGES:
+        require(package, "the studio")
+    from vst.studio.server import serve
+    from vst.studio.settings import Settings
+
+    settings["hosts"] = tuple(settings["hosts"])
+    offered = open_styles(named_files(styles), engine, precision, device, settings["live_side"])
+    serve(Settings(**settings), offered, cache_folder().parent / "studio")
+
+
+def named_files(styles: str | list[str] | Mapping[str, str]) -> dict[str, Path]:
+    """Name -> file. Raises UserError where there is none."""
+    if isinstance(styles, Mapping):
+        named = {str(name): Path(file) for name, file in styles.items()}
+    else:
+        files = [Path(str(file)) for file in ([styles] if isinstance(styles, str) else styles)]
+        named = dict(zip(model_names(files), files, strict=True))
+    if not named:
+        raise UserError("styles: give at least one, as styles=[stylizer.pt]")
+    return named
+
+
+def open_styles(files: Mapping[str, Path], engine: str, precision: str, device: str, side: int) -> dict[str, Any]:
+    """A `vst.studio.styles.Style` for each file; `engine=auto` chooses for frames of `side` pixels."""
+    from vst.studio.styles import Style
+
+    where, styles = open_device(device), {}
+    for name, file in files.items():
+        source = file if file.suffix in EXPORTED else load_stylizer(file)
+        chosen = engine, precision
+        if engine == "auto":
+            choice = choose_engine(source, (side, side * 9 // 16), precision, where)
+            chosen = choice.engine, choice.precision
+        elif precision == "auto":
+            raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
+        opening = partial(open_engine, source, *chosen, where, "auto")
+        opening()  # what cannot be opened is told now, not to the first guest
+        key = None if file.suffix in EXPORTED else fingerprint(source)
+        styles[name] = Style(title(name), opening, key)
+    return styles
+
+
+def title(name: str) -> str:
+    """`first/starry_night` -> `Starry night`."""
+    words = re.sub(r"[_\-]+", " ", name.rpartition("/")[2]).strip() or name
+    return words[:1].upper() + words[1:]
