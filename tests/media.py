@@ -76,9 +76,9 @@ def make_video(
 ) -> Path:
     """Write `frames` (N, H, W, 3) uint8, or `n` pattern frames of width x height, to `path` and return it.
 
-    `pts` in milliseconds makes the frame rate variable. `audio`: None, "aac", "opus" or "multi" (two aac
-    tracks), a sine of the video's length. `rotation`: the display tag, as `frame.rotation` gives it back.
-    `options` go to the encoder. `faststart` puts an mp4's header first, so that a truncated file still opens.
+    `pts` in milliseconds makes the frame rate variable. `audio`: None, "aac", "5.1" (aac of six channels), "opus" or
+    "multi" (two aac tracks), a sine of the video's length. `rotation`: the display tag, as `frame.rotation` gives it
+    back. `options` go to the encoder. `faststart` puts an mp4's header first, so that a truncated file still opens.
     """
     path = Path(path)
     frames = pattern_frames(n, width, height) if frames is None else frames
@@ -93,7 +93,8 @@ def make_video(
         video.time_base = video.codec_context.time_base = time_base
         if rotation:
             video.set_display_rotation(rotation)
-        tracks = [_audio_stream(container, name) for name in _audio_names(audio)]
+        layout = "5.1" if audio == "5.1" else "mono"
+        tracks = [_audio_stream(container, name, layout) for name in _audio_names(audio)]
         for image, stamp in zip(frames, stamps, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = stamp, time_base
@@ -126,6 +127,39 @@ def make_edit_list(path: str | Path, n: int = 40, hidden: int = 9, gop: int = 12
             target.mux(packet)
     whole.unlink()
     return path
+
+
+def add_extras(source: Path, target: Path, subtitles: str, attachment: bool = False) -> Path:
+    """Copy `source` to `target` with subtitles ("subrip" or "mov_text": "line 1" at 0.2 s, "line 2" at 1.2 s, each for
+    0.4 s), two chapters that meet at 1 s, and a text file attached if asked.
+    """
+    unit = Fraction(1, 1000)
+    with av.open(str(source)) as before, av.open(str(target), "w") as after:
+        copies = {s.index: after.add_stream_from_template(s) for s in before.streams}
+        track = after.add_mux_stream(subtitles)
+        track.metadata["language"] = "eng"
+        if attachment:
+            after.add_attachment("note.txt", "text/plain", b"a note")
+        parts = [("First", 0, 1000), ("Second", 1000, 2000)]
+        after.set_chapters(
+            [
+                {"id": number, "start": start, "end": end, "time_base": unit, "metadata": {"title": title}}
+                for number, (title, start, end) in enumerate(parts)
+            ]
+        )
+        waiting = [(200, b"line 1"), (1200, b"line 2")]
+        for packet in before.demux():
+            if not packet.size:
+                continue
+            while waiting and packet.pts * packet.time_base >= waiting[0][0] * unit:
+                stamp, text = waiting.pop(0)
+                line = av.Packet(len(text).to_bytes(2, "big") + text if subtitles == "mov_text" else text)
+                line.pts = line.dts = stamp
+                line.duration, line.time_base, line.stream = 400, unit, track
+                after.mux(line)
+            packet.stream = copies[packet.stream.index]
+            after.mux(packet)
+    return target
 
 
 def truncate(path: str | Path, fraction: float) -> Path:
@@ -191,19 +225,20 @@ def _codec_options(codec: str, bframes: int, gop: int, open_gop: bool) -> dict[s
 
 
 def _audio_names(audio: str | None) -> list[str]:
-    return {None: [], "aac": ["aac"], "opus": ["libopus"], "multi": ["aac", "aac"]}[audio]
+    return {None: [], "aac": ["aac"], "5.1": ["aac"], "opus": ["libopus"], "multi": ["aac", "aac"]}[audio]
 
 
-def _audio_stream(container: av.container.OutputContainer, codec: str) -> av.AudioStream:
-    return container.add_stream(codec, rate=AUDIO_RATE, layout="mono")
+def _audio_stream(container: av.container.OutputContainer, codec: str, layout: str = "mono") -> av.AudioStream:
+    return container.add_stream(codec, rate=AUDIO_RATE, layout=layout)
 
 
 def _write_sine(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float, pitch: int) -> None:
     samples = 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * AUDIO_RATE)) / AUDIO_RATE)
     size = 960  # a frame length that libopus accepts; aac re-blocks by itself
+    layout = stream.codec_context.layout
     for start in range(0, len(samples), size):
-        block = samples[None, start : start + size].astype(np.float32)
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+        block = np.repeat(samples[None, start : start + size], layout.nb_channels, axis=0).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout.name)
         frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, start, Fraction(1, AUDIO_RATE)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))

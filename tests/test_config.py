@@ -25,6 +25,7 @@ from torchvision.models.vgg import make_layers
 
 from tests.media import make_video
 from vst.batch import ClipBatch
+from vst.checkpoint import save_stylizer, stylizer_content
 from vst.commands.train import FEW_PICTURES, few_pictures
 from vst.config import (
     _readable,
@@ -35,6 +36,7 @@ from vst.config import (
 )
 from vst.errors import UserError
 from vst.losses import LossTerm, Outputs, temporal
+from vst.networks import build_stylizer
 from vst.rules import FLOW_TERMS, RULES
 from vst.schema import BenchmarkConfig, EvaluateConfig, ExportConfig, Part, StylizeConfig, TrainConfig
 from vst.signatures import argument_names, check_targets
@@ -71,6 +73,10 @@ COMPANIONS = {
     "experiment=ablation/a5": ["data.root={videos}"],
     "experiment=ablation/a6": ["data.root={videos}"],
     "experiment=finetune": ["init_from=stylizer.pt"],
+    "experiment=prune": ["init_from=stylizer.pt"],
+    "experiment=distill": ["teacher=stylizer.pt"],
+    "loss=distill": ["teacher={stylizer}", "model/discriminator=none"],
+    "loss=distill_game": ["teacher={stylizer}"],
 }
 TINY = [
     "data.crop=32",
@@ -86,7 +92,7 @@ LIBRARIES = {"torch", "pytorch_lightning", "types"}
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders with two pictures and two short videos, and a thin VGG-19 of random weights up to relu4_1."""
+    """Folders with two pictures and two short videos, a thin VGG-19 of random weights up to relu4_1, and a stylizer."""
     folder = tmp_path_factory.mktemp("media")
     (folder / "videos").mkdir()
     (folder / "pictures").mkdir()
@@ -96,7 +102,11 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8)).save(folder / "pictures" / f"{i}.png")
     layers = make_layers([16, 16, "M", 32, 32, "M", *[64] * 4, "M", 128])
     torch.save({f"features.{name}": value for name, value in layers.state_dict().items()}, folder / "vgg.pth")
+    model = {"generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1}}
+    model["temporal"] = {"_target_": "vst.networks.Stateless"}
+    save_stylizer(folder / "stylizer.pt", stylizer_content(build_stylizer(model), model, style="test"))
     return {
+        "stylizer": str(folder / "stylizer.pt"),
         "vgg": str(folder / "vgg.pth"),
         "videos": str(folder / "videos"),
         "pictures": str(folder / "pictures"),
@@ -251,7 +261,7 @@ BATCHES = {
     "keys": {
         "trainer.max_epoch=3": ("trainer.max_epoch: no such key (did you mean 'max_epochs'?)", ""),
         "loss.terms.tv.wieght=1": ("loss.terms.tv.wieght: no such key (did you mean 'weight'?)", "allowed: "),
-        "sedd=3": ("sedd: no such key (did you mean 'seed'?)", "allowed: call"),
+        "sedd=3": ("sedd: no such key (did you mean 'seed'?)", ""),
         "stile=wikiart": ("stile: no such key (did you mean 'style'?)", ""),
         "trainer.limit_val_batches=1": ("trainer.limit_val_batches=1: ", "write +trainer.limit_val_"),
         "seed.deep=3": ("seed.deep=3: 'seed' is a single value", "no key 'deep'"),
@@ -273,7 +283,7 @@ BATCHES = {
         "hydra/launcher=slurmm": ("hydra/launcher=slurmm: no such choice", "basic"),
     },
     "added": {
-        "+sedd=3": ("sedd: no such key (did you mean 'seed'?)", "allowed: call"),
+        "+sedd=3": ("sedd: no such key (did you mean 'seed'?)", ""),
         "+trainer.max_epoch=3": (
             "trainer.max_epoch: pytorch_lightning.Trainer has no argument 'max_epoch' ",
             "(did you mean 'max_epochs'?); it takes accelerator, ",
@@ -387,7 +397,7 @@ def test_a_single_mistake_is_one_line() -> None:
 def test_a_temporal_term_needs_two_frames_without_recurrence_too() -> None:
     overrides = ["model/temporal=none", "clip_length=1"]
     assert only(*overrides).startswith("clip_length=1: loss.terms.temporal needs at least 2 frames")
-    compose_or_explain("train", [*overrides, "~loss.terms.temporal"], TrainConfig)
+    compose_or_explain("train", [*overrides, "~loss.terms.temporal", "~loss.terms.fdb"], TrainConfig)
 
 
 def test_a_recurrent_model_needs_a_phase_of_clips() -> None:

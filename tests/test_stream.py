@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -18,12 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from tests import media
-from vst import stream as stream_module
+from vst import progress as progress_module
 from vst.cuts import CutDetector
 from vst.errors import UserError
 from vst.networks import ConvGRU, ResidualGenerator, Stylizer
+from vst.pipeline import QUEUE_LENGTH
 from vst.runtime import open_engine
-from vst.stream import QUEUE_LENGTH, StreamReport, stylize_video
+from vst.stream import StreamReport, stylize_video
+from vst.video import segments as segments_module
 from vst.video.probe import probe
 from vst.video.reader import VideoReader
 from vst.video.writer import VideoWriter
@@ -365,7 +370,7 @@ def test_progress_without_a_terminal_is_lines(
     source = media.make_video(tmp_path / "in.mp4", n=5)
     stylize_video(Identity(), source, tmp_path / "a.mp4")
     assert capsys.readouterr().err.splitlines()[-1].startswith("a.mp4: 5/5 frames, ")
-    monkeypatch.setattr(stream_module, "_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress_module, "_LINE_SECONDS", 0.0)
     stylize_video(Identity(), source, tmp_path / "b.mp4")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("b.mp4: 1/5 frames, ") and lines[0].endswith("s left") and len(lines) == 6
@@ -477,3 +482,224 @@ def test_memory_stays_flat_over_a_long_video(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert report.frames == 300
     assert traced[290] - traced[60] < 230 * 1024, "a frame has 3,072 bytes: one kept of each would be told"
+
+
+class Trail:
+    """A stateful engine without a network: half of the frame, half of what it painted before."""
+
+    def __init__(self) -> None:
+        self.painted = 0
+        self.reset()
+
+    def reset(self) -> None:
+        self._last: Tensor | None = None
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        self.painted += 1
+        image = torch.from_numpy(frame).float()
+        self._last = image if self._last is None else (self._last + image) / 2
+        np.copyto(out, self._last.round().byte().numpy())
+        return out
+
+    def read_state(self) -> list[Tensor]:
+        return [self._last]
+
+    def load_state(self, state: list[Tensor]) -> None:
+        assert self._last is not None, "there is room for a memory only after a frame"
+        [self._last] = state
+
+
+def _long_film(path: Path) -> Path:
+    """With a cut shortly behind the end of a segment, where the detector has to know the segment's last frame."""
+    frames = np.concatenate([media.pattern_frames(24), media.pattern_frames(21, seed=1)])
+    return media.make_video(path, frames=frames, bframes=2, audio="aac")
+
+
+KILLED = """
+import os, signal, sys
+from fractions import Fraction
+from pathlib import Path
+from tests.test_stream import Trail
+from vst.stream import stylize_video
+from vst.video import segments
+segments.SEGMENT_SECONDS = Fraction(8, 25)
+folder, at = Path(sys.argv[1]), int(sys.argv[2])
+
+class Dying(Trail):
+    def __call__(self, frame, out):
+        if self.painted == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(frame, out)
+
+stylize_video(Dying(), folder / "in.mp4", folder / "out.mp4", resume=True, progress=False)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_job_goes_on_to_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_SECONDS", Fraction(8, 25))
+    source = _long_film(tmp_path / "in.mp4")
+    whole = stylize_video(Trail(), source, tmp_path / "whole.mp4", resume=True, progress=False)
+    assert (whole.frames, whole.cuts) == (45, 1)
+    for at in (29, 12):  # the second run begins behind the segments of the first
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(at)], timeout=120)
+        assert killed.returncode == -signal.SIGKILL
+        assert not (tmp_path / "out.mp4").exists()
+        assert sum(path.suffix == ".npz" for path in (tmp_path / ".out.mp4.parts").iterdir()) >= 2
+    engine = Trail()
+    report = stylize_video(engine, source, tmp_path / "out.mp4", resume=True, progress=False)
+    assert report.frames == 45 and engine.painted < 25
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4", "whole.mp4"]
+    plain = stylize_video(Trail(), source, tmp_path / "plain.mp4", progress=False)
+    shown = [media.decode_sequentially(path) for path in (report.output, plain.output)]
+    assert np.abs(np.stack(shown[0]).astype(int) - np.stack(shown[1])).mean() < 4
+    assert _times(report.output) == _times(plain.output)
+
+
+@pytest.mark.parametrize("at", [20, 44])
+def test_ctrl_c_of_a_network_leaves_only_what_can_be_resumed(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_SECONDS", Fraction(8, 25))
+    source = _long_film(tmp_path / "in.mp4")
+    network = RunningMean()
+    whole = _stylize(network, source, tmp_path / "whole.mp4", resume=True)
+    forward, calls = network.forward, iter(range(1000))
+
+    def interrupted(*arguments):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return forward(*arguments)
+
+    monkeypatch.setattr(network, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _stylize(network, source, tmp_path / "out.mp4", resume=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.mp4.parts", "in.mp4", "whole.mp4"]
+    monkeypatch.setattr(network, "forward", forward)
+    report = _stylize(network, source, tmp_path / "out.mp4", resume=True)
+    assert report.frames == whole.frames
+    assert report.output.read_bytes() == whole.output.read_bytes()
+
+
+def test_resuming_asks_for_the_same_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_SECONDS", Fraction(8, 25))
+    source = media.make_video(tmp_path / "in.mp4", n=20)
+
+    class Painting(nn.Module):
+        def __init__(self, value: float, at: int = -1) -> None:
+            super().__init__()
+            self.value, self.at, self.calls = nn.Parameter(torch.tensor(value)), at, 0
+
+        def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
+            self.calls += 1
+            if self.calls == self.at:
+                raise KeyboardInterrupt
+            return frames * self.value, state
+
+    with pytest.raises(KeyboardInterrupt):
+        _stylize(Painting(0.5, at=18), source, tmp_path / "out.mp4", resume=True, job={"look": 1})
+    for stylizer, options, words in [
+        (Painting(0.25), {"job": {"look": 1}}, "weights was"),
+        (Painting(0.5), {"job": {"look": 2}}, "look was {'look': 1}, is {'look': 2}"),
+        (Painting(0.5), {"job": {"look": 1}, "end": 0.5}, "end was None, is 0.5"),
+    ]:
+        with pytest.raises(UserError, match=f"another job: .*{words}"):
+            _stylize(stylizer, source, tmp_path / "out.mp4", resume=True, **options)
+    assert _stylize(Painting(0.5), source, tmp_path / "out.mp4", resume=True, job={"look": 1}).frames == 20
+
+
+def test_what_cannot_be_resumed_is_told(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=3)
+
+    class Forgetful:
+        reset, __call__ = Trail.reset, Trail.__call__
+
+    for engine, given, target, words in [
+        (Forgetful(), source, tmp_path / "out.mp4", "memory of Forgetful cannot be kept"),
+        (Trail(), f"file://{source}", tmp_path / "out.mp4", "can be read only once"),
+        (Trail(), source, tmp_path / "frames", r"not one of \.mp4"),
+        (Trail(), source, "-", "needs a file"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            stylize_video(engine, given, target, resume=True, progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_an_engine_is_told_the_time_and_may_change_the_size(rotation: int, tmp_path: Path) -> None:
+    """As a comparison does, which shows before and after side by side."""
+
+    class Beside:
+        def __init__(self) -> None:
+            self.times: list[float] = []
+
+        def reset(self) -> None: ...
+
+        def at(self, seconds: float) -> None:
+            self.times.append(seconds)
+
+        def output_size(self, width: int, height: int) -> tuple[int, int]:
+            return 2 * width, height
+
+        def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+            np.copyto(out, np.concatenate([frame, 255 - frame], axis=1))
+            return out
+
+    source = media.make_video(tmp_path / "in.mp4", n=50, rotation=rotation)
+    engine = Beside()
+    report = stylize_video(engine, source, tmp_path / "out.mp4", start=1, progress=False)
+    assert engine.times == pytest.approx([n / 25 for n in range(25)])
+    info = probe(report.output)
+    assert info.upright_size == ((128, 96) if rotation else (192, 64)) and info.rotation == rotation
+    shown = np.rot90(media.decode_sequentially(report.output)[7], rotation // 90)
+    left, right = np.split(shown, 2, axis=1)
+    assert media.read_number(left, rotation) == media.read_number(255 - right, rotation) == 32
+
+
+def test_from_a_folder_of_frames_to_a_gif(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=6)
+    frames = stylize_video(Trail(), source, tmp_path / "frames", progress=False)
+    assert len(list((tmp_path / "frames").iterdir())) == 6
+    report = stylize_video(Identity(), frames.output.parent, tmp_path / "out.gif", fps=10, progress=False)
+    assert report.frames == 6
+    with av.open(str(report.output)) as container:
+        assert [float(frame.time) for frame in container.decode(video=0)] == pytest.approx([n / 10 for n in range(6)])
+    with pytest.raises(UserError, match="in the same folder"):
+        stylize_video(Identity(), tmp_path / "frames", tmp_path / "frames", overwrite=True, progress=False)
+
+
+def test_a_splice_begins_anew(tmp_path: Path) -> None:
+    """Where one video ends and the next begins, though both look alike, nothing is carried over."""
+    paths = [media.make_video(tmp_path / f"{level}.mp4", frames=_flat_frames([level] * 4)) for level in (100, 110)]
+    report = _stylize(RunningMean(), paths, tmp_path / "out.mp4", crf=4)
+    out = [frame.mean() for frame in media.decode_sequentially(report.output)]
+    assert report.cuts == 1
+    np.testing.assert_allclose(out, [100] * 4 + [110] * 4, atol=2.5)
+
+
+PIPED = """
+import sys
+from tests.test_stream import Trail
+from vst.stream import stylize_video
+stylize_video(Trail(), "-", "-", format="rgb24")
+"""
+
+
+def test_from_standard_input_to_standard_output(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=5)
+    with source.open("rb") as pipe:
+        result = subprocess.run([sys.executable, "-c", PIPED], stdin=pipe, capture_output=True, timeout=120)
+    assert result.returncode == 0 and result.stderr.decode().startswith("standard output: 5")
+    assert np.frombuffer(result.stdout, np.uint8).size == 5 * 64 * 96 * 3
+
+
+def test_one_frame_six_channels_and_ten_bits(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=1, audio="5.1", pix_fmt="yuv420p10le")
+    report = _stylize(Identity(), source, tmp_path / "out.mp4")
+    info = probe(report.output)
+    assert report.frames == 1 and info.pix_fmt == "yuv420p10le" and info.has_audio
+    silent = _stylize(Identity(), source, tmp_path / "silent.mp4", audio="none")
+    assert not probe(silent.output).has_audio
+    with pytest.raises(UserError, match="audio=mono is not one of copy, none"):
+        _stylize(Identity(), source, tmp_path / "no.mp4", audio="mono")

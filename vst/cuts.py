@@ -47,6 +47,17 @@ class CutDetector:
         self._recent.append(moved)
         return False
 
+    def read_state(self) -> dict[str, np.ndarray]:
+        """What the next answer depends on besides the next frame."""
+        if self._histogram is None or self._thumbnail is None:
+            return {}
+        return {"histogram": self._histogram, "thumbnail": self._thumbnail, "recent": np.array(self._recent)}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on where `read_state` was called."""
+        self._histogram, self._thumbnail = state.get("histogram"), state.get("thumbnail")
+        self._recent = deque(state["recent"].tolist() if "recent" in state else (), maxlen=_WINDOW)
+
 
 def _sample(image: np.ndarray) -> np.ndarray:
     step = max(1, min(image.shape[:2]) // _SHORT_SIDE)

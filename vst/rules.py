@@ -13,48 +13,7 @@ from typing import Any
 
 from vst.curriculum import longest, mistake
 from vst.errors import suggest
-
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**32 - 1),
-    "ema_decay": (0, 1),
-    "clip_norm": (0, inf),
-    "clip_length": (1, inf),
-    "margin": (0, inf),
-    "prune": (0, 0.95),
-    "data.batch_size": (1, inf),
-    "data.steps_per_epoch": (1, inf),
-    "data.num_workers": (0, inf),
-    "strength": (0, 1),
-    "calm": (0, 1),
-    "preserve_color": (0, 1),
-    "palette_strength": (0, 1),
-    "scale": (0.25, 2),
-    "mask.tolerance": (0, 2),
-    "mask.softness": (0, 2),
-    "mask.feather": (0, 500),
-    "duration": (0.1, 3600),
-    "width": (16, inf),
-    "frames": (2, inf),
-    "drift_frames": (0, inf),
-    "attack_steps": (0, inf),
-    "rounds": (1, inf),
-    "steps": (1, inf),
-    "seconds": (0, inf),
-    "min_scale": (0.1, 1),
-    "fps": (1, 240),
-    "timeout": (0.1, 3600),
-    "reconnect": (0, inf),
-    "port": (0, 65535),
-    "max_upload_mb": (0.001, inf),
-    "max_minutes": (0.001, inf),
-    "max_side": (16, inf),
-    "max_uploads": (1, inf),
-    "max_jobs": (1, inf),
-    "max_viewers": (1, inf),
-    "live_side": (16, 4096),
-    "keep_minutes": (0.01, inf),
-}
-
+from vst.ranges import RANGES
 
 LEAST_FRAMES = {
     **dict.fromkeys(("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "FrameDifference"), 2),
@@ -309,7 +268,9 @@ def size_is_kept(cfg: dict) -> str | None:
     """Engines that are built for one size would stand still whenever the resolution adapts."""
     engine, least = cfg.get("engine"), _number(cfg, "min_scale")
     if engine in BUILT_FOR_A_SIZE and least is not None and least < 1:
-        return f"min_scale: engine={engine} is built anew for every resolution, which stops the picture; add min_scale=1"
+        return (
+            f"min_scale: engine={engine} is built anew for every resolution, which stops the picture; add min_scale=1"
+        )
     return None
 
 

@@ -12,7 +12,7 @@ from vst.commands.benchmark import benchmark, benchmark_model
 from vst.errors import UserError
 
 
-@pytest.mark.parametrize("name, stride", [("convgru_tiny", 4), ("convgru_hd", 8)])
+@pytest.mark.parametrize("name, stride", [("convgru", 4), ("convgru_tiny", 8)])
 def test_presets_run_with_the_same_weights_each_time(name: str, stride: int) -> None:
     before = torch.random.get_rng_state()
     first, second = benchmark_model(name), benchmark_model(name)

@@ -117,6 +117,7 @@ class LiveLoop:
         self._feed = Feed(source, self._slot, self._stop, size=size, fps=fps, give_up=reconnect, clock=clock)
         self._outlets = [Outlet(s, _shows(s, numbers), self._stop.set, clock) for s in sinks]
         self._errors: list[BaseException] = []
+        self._finished = threading.Event()
         self._is_cut = CutDetector()
         self._last: Painted | None = None
         self._take = self._painted = self._stale = self._repeated = self._cuts = 0
@@ -137,7 +138,7 @@ class LiveLoop:
             self._start_clocks()
             self._feed.ready.set()
             threads.append(started(self._paint))
-            self._wait(threads)
+            self._wait()
         except KeyboardInterrupt:
             self._stop.set()
         finally:
@@ -193,13 +194,13 @@ class LiveLoop:
         self._begun = self._clock()
         self._next_line = self._begun + LOG_SECONDS
 
-    def _wait(self, threads: Sequence[threading.Thread]) -> None:
+    def _wait(self) -> None:
         for outlet in self._outlets:
             if outlet.sink.in_main_thread:
                 outlet.run(*self._shape)
-        painting = threads[-1]
-        while painting.is_alive():
-            painting.join(_POLL_SECONDS)
+        # Not by join: interrupted by Ctrl-C, Python 3.11 and 3.12 take a thread that still runs for one that has ended.
+        while not self._finished.wait(_POLL_SECONDS):
+            pass
 
     def _paint(self) -> None:
         try:
@@ -215,6 +216,7 @@ class LiveLoop:
         finally:
             for outlet in self._outlets:
                 outlet.slot.close()
+            self._finished.set()
 
     def _painting(self, frame: Captured) -> np.ndarray:
         cut = self._is_cut(frame.image)

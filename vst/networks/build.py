@@ -11,7 +11,6 @@ from torch import nn
 from vst.errors import UserError
 from vst.networks.stylizer import Stylizer
 
-
 NO_PART = {"_target_": "types.NoneType"}  # what `none` of a group is
 
 

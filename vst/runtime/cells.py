@@ -105,7 +105,7 @@ class GuidedCells(Cells):
         self.contrast, self.look, self.stem = g.contrast, g.look, g.stem
         self.blocks, self.strokes, self.head = g.blocks, g.strokes, scaled(g.head, COLOURS * HALF**2)
         doubled = nn.Sequential(g.rise, nn.Upsample(scale_factor=2, mode="bilinear"))
-        self.rise = fixed(convolution_of(doubled, g.width, 2), g.rise.bias.repeat_interleave(4))
+        self.rise = fixed(convolution_of(doubled, g.width, 2), g.rise.bias.repeat_interleave(4), padding=0)
         up = nn.Upsample(scale_factor=CELL, mode="bilinear")
         smooth = convolution_of(up, COLOURS, CELL)  # of the means
         fine = nn.Sequential(nn.PixelShuffle(HALF), g.lowpass, nn.Upsample(scale_factor=HALF, mode="bilinear"))
@@ -124,7 +124,9 @@ class GuidedCells(Cells):
 
     def paint(self, features: Tensor, x: Views) -> Tensor:
         planes, means, seen = x
-        drawn = F.relu(F.pixel_shuffle(self.rise(features.to(self.dtype)), 2) + seen)
+        # Strokes reach farther than the border: here it has to be what interpolation makes of it.
+        features = F.pad(features.to(self.dtype), (1, 1, 1, 1), mode="replicate")
+        drawn = F.relu(F.pixel_shuffle(self.rise(features), 2) + seen)
         residual, gate = self.head(self.strokes(drawn)).split([COLOURS * HALF**2, 1], dim=1)
         gate = torch.sigmoid(gate)
         coarse = torch.cat([residual, (1 - gate) * means], 1)
@@ -211,10 +213,11 @@ def convolution_of(function: Callable[[Tensor], Tensor], channels: int, cell: in
 
 
 @torch.no_grad()
-def fixed(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
-    """A convolution with these weights that keeps the size."""
+def fixed(weight: Tensor, bias: Tensor | None = None, padding: int | None = None) -> nn.Conv2d:
+    """A convolution with these weights that keeps the size, unless `padding` says otherwise."""
     out_channels, in_channels, side, _ = weight.shape
-    made = nn.Conv2d(in_channels, out_channels, side, padding=side // 2, bias=bias is not None)
+    padding = side // 2 if padding is None else padding
+    made = nn.Conv2d(in_channels, out_channels, side, padding=padding, bias=bias is not None)
     made.weight.copy_(weight)
     if bias is not None:
         made.bias.copy_(bias)

@@ -226,7 +226,9 @@ def _tell_left_out(
     ]
     if output.format.name != "matroska" or spliced:
         names += [f"attachment {stream.name}" for stream in source.streams.attachments]
-    names += [f"video track {stream.index}" for stream in source.streams.video[1:]]
+    covers = [s for s in source.streams.video if s.disposition & av.stream.Disposition.attached_pic]
+    names += ["cover art"] * bool(covers)
+    names += [f"video track {s.index}" for s in [s for s in source.streams.video if s not in covers][1:]]
     if spliced and source.chapters():
         names.append("chapters")
     if not source.chapters():  # an mp4 keeps its chapters' names in such a track
