@@ -10,7 +10,7 @@ from torch import nn
 
 from vst.networks import AlignedConvGRU, ConvGRU, GuidedGenerator, ResidualGenerator, Stateless, Stylizer
 from vst.networks.layers import lattice_lowpass
-from vst.runtime import open_engine
+from vst.runtime import build, open_engine
 from vst.runtime.cells import Pixels, convolution_of, form_of, order, to_cells, to_pixels
 from vst.runtime.graph import FrameGraph, GraphInfo, pack, unpack
 from vst.runtime.parity import CUT, Reference, compare, moving_frames
@@ -98,3 +98,15 @@ def test_an_affine_function_is_the_convolution_of_its_answers() -> None:
     torch.testing.assert_close((F.conv2d(x, weight) + bias[:, :, 1:-1, 1:-1]), expected[:, :, 1:-1, 1:-1])
     with pytest.raises(AssertionError, match="looks farther"):
         convolution_of(nn.Conv2d(5, 12, 5, padding=2), 5, 1)
+
+
+def test_openvino_gets_bfloat16_from_the_graph_on_cells_and_by_its_hint_otherwise(tmp_path, monkeypatch) -> None:
+    ov = pytest.importorskip("openvino")
+    if "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU has no bfloat16")
+    monkeypatch.setattr(build, "cache_folder", lambda: tmp_path)
+    whole_frame = Stylizer(ResidualGenerator(8, 1, norm="instance"), Stateless()).eval()
+    for network, exported in ((trained("guided"), "bfloat16"), (whole_frame, "float32")):
+        engine = open_engine(network, "openvino", "bfloat16")
+        assert (engine.precision, engine.info.precision) == ("bfloat16", exported)
+        assert compare(Reference(network), engine, moving_frames(4, 48, 64)).least_psnr > 35

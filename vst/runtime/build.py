@@ -14,6 +14,7 @@ import vst.networks
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError, suggest
 from vst.networks import Stylizer
+from vst.runtime.cells import on_cells
 from vst.runtime.engine import Engine
 from vst.runtime.formats import write_onnx
 from vst.runtime.graph import FrameGraph
@@ -75,7 +76,9 @@ def _open(source: Stylizer | Path | str, engine: str, precision: str, device: to
         return TORCH_ENGINES[engine](graph, precision, device)
     if suffix not in FILE_ENGINES:
         stylizer = source if isinstance(source, Stylizer) else load_stylizer(file)
-        path = cached_onnx(stylizer, precision if engine == "openvino" else "float32", engine == "openvino")
+        # Cells know what has to stay in float32; of other networks OpenVINO knows better.
+        exported = precision if engine == "openvino" and on_cells(stylizer.generator) else "float32"
+        path = cached_onnx(stylizer, exported, packed=engine == "openvino")
     else:
         path = Path(file)
         if not path.is_file():

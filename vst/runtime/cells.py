@@ -73,7 +73,7 @@ class Cells(nn.Module):
         self.cell, self.dtype = cell, dtype
         channels = COLOURS * cell**2
         self.mean = nn.Parameter(torch.eye(COLOURS).repeat(1, cell**2) / cell**2)
-        self.anchor = fixed(torch.eye(channels)[:, :, None, None]) if anchored else nn.Identity()
+        self.anchor = anchor(channels) if anchored else nn.Identity()
 
     def read(self, frame: Tensor) -> Views:
         cells = frame.to(self.dtype) - MIDDLE
@@ -100,8 +100,8 @@ class GuidedCells(Cells):
         super().__init__(CELL, dtype, anchored)
         g = generator
         weight = g.embed.weight.detach()[:, order(CELL), 0, 0]
-        self.embed = nn.Parameter(weight / 255)
-        self.embed_bias = nn.Parameter(g.embed.bias.detach() + SHIFT * weight.sum(1))
+        self.embed = nn.Parameter(torch.cat([weight / 255, self.mean]))  # both at once: reading is what costs
+        self.embed_bias = nn.Parameter(F.pad(g.embed.bias.detach() + SHIFT * weight.sum(1), (0, COLOURS)))
         self.contrast, self.look, self.stem = g.contrast, g.look, g.stem
         self.blocks, self.strokes, self.head = g.blocks, g.strokes, scaled(g.head, COLOURS * HALF**2)
         doubled = nn.Sequential(g.rise, nn.Upsample(scale_factor=2, mode="bilinear"))
@@ -115,8 +115,8 @@ class GuidedCells(Cells):
 
     def read(self, frame: Tensor) -> Views:
         cells, planes = super().read(frame)
-        means = self.means(cells)
-        embedded = F.linear(cells, self.embed, self.embed_bias).permute(0, 3, 1, 2)
+        both = F.linear(cells, self.embed, self.embed_bias).permute(0, 3, 1, 2)
+        embedded, means = both.split([len(self.embed) - COLOURS, COLOURS], dim=1)
         return planes, means, F.relu(embedded + self.look(self.seen(self.contrast, means)))
 
     def encode(self, x: Views) -> Tensor:
@@ -170,13 +170,17 @@ class ResidualCells(Cells):
 
 def form_of(generator: nn.Module, dtype: torch.dtype, anchored: bool = False) -> Pixels | Cells:
     """The form of `generator`, which it may take apart."""
-    if isinstance(generator, GuidedGenerator):
-        return GuidedCells(generator, dtype, anchored)
+    if not on_cells(generator):
+        return Pixels(generator, dtype)
+    form = GuidedCells if isinstance(generator, GuidedGenerator) else ResidualCells
+    return form(generator, dtype, anchored)
+
+
+def on_cells(generator: nn.Module) -> bool:
+    """Whether there is a form for it that is faster than the one on pixels."""
     # Cells of 8 x 8 would make the filters of one colour touch those of all: dearer than the pixels they save.
     plain = isinstance(generator, ResidualGenerator) and isinstance(generator.norm, nn.Identity)
-    if plain and generator.stride <= CELL:
-        return ResidualCells(generator, dtype, anchored)
-    return Pixels(generator, dtype)
+    return isinstance(generator, GuidedGenerator) or (plain and generator.stride <= CELL)
 
 
 def to_cells(frame: Tensor, cell: int) -> Tensor:
@@ -210,6 +214,15 @@ def convolution_of(function: Callable[[Tensor], Tensor], channels: int, cell: in
     near = answers[:, :, 2:5, 2:5]
     assert torch.allclose(near.abs().sum(), answers.abs().sum()), "it looks farther than a convolution of 3x3"
     return near.flip(2, 3).transpose(0, 1).contiguous()
+
+
+@torch.no_grad()
+def anchor(channels: int) -> nn.Conv2d:
+    """The identity as a depthwise convolution."""
+    made = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    made.weight.zero_()
+    made.weight[:, :, 1, 1] = 1
+    return made
 
 
 @torch.no_grad()
