@@ -16,6 +16,7 @@ from vst.commands.common import EXPORTED, open_device
 from vst.commands.studio import named_files
 from vst.config import command, plain
 from vst.errors import UserError
+from vst.networks import Stylizer
 from vst.painting import Painter
 from vst.painting.camera import Camera
 from vst.painting.compare import Comparison
@@ -52,14 +53,15 @@ def stylize(cfg: DictConfig) -> None:
     files = named_files(asked["checkpoint"])
     look, timeline = read_look({key: asked[key] for key in LOOK_KEYS}, files)
     mask = _mask(**asked["mask"])
-    # In this order the mistakes come before the models are opened, which takes a while.
+    # In this order the mistakes come before engines are opened, which takes a while.
+    models = {name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in files.items()}
     source, size = _source(asked)
     if size is not None and asked["stereo"] != "none":
         check_eyes(*size, asked["stereo"])
     if size is not None and mask is not None:
         mask.check(*size)
     seen = _seen_at_once(size or USUAL_SIZE, asked["stereo"], look.scale)
-    openings = {name: _Opening(file, asked, seen) for name, file in files.items()}
+    openings = {name: _Opening(model, asked, seen) for name, model in models.items()}
 
     def painter() -> Painter:
         return Painter({name: opened() for name, opened in openings.items()}, look, timeline, asked["panorama"])
@@ -124,10 +126,10 @@ def _seen_at_once(size: tuple[int, int], stereo: str, scale: float) -> tuple[int
 class _Opening:
     """Opens engines of one style; what cannot be opened is told at the first one."""
 
-    def __init__(self, file: Path, asked: Mapping[str, Any], size: tuple[int, int]) -> None:
+    def __init__(self, model: Path | Stylizer, asked: Mapping[str, Any], size: tuple[int, int]) -> None:
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
-        self._source = file if file.suffix in EXPORTED else load_stylizer(file)
+        self._source = model
         self._kind = asked["engine"], asked["precision"]
         if asked["engine"] == "auto":
             choice = choose_engine(self._source, size, asked["precision"], self._devices[0])
