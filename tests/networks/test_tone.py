@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.networks.behaviour import frame_by_frame
 from vst.networks import ConvGRU, ResidualGenerator, SlowTone, Stylizer, build_stylizer
 from vst.networks.tone import frame_moments
 
@@ -78,15 +79,12 @@ def test_a_stylizer_with_tone_carries_it_in_its_state():
     stylizer = Stylizer(ResidualGenerator(8, 1), ConvGRU(8), SlowTone(pace=0.5)).eval()
     clip = torch.rand(2, 3, 3, 32, 40) * torch.tensor([0.3, 0.6, 1.0]).view(1, 3, 1, 1, 1)
     whole, last = stylizer(clip)
-    state, frames = None, []
-    for frame in clip.unbind(1):
-        out, state = stylizer(frame, None, state)
-        frames.append(out)
-    torch.testing.assert_close(whole, torch.stack(frames, 1), atol=1e-5, rtol=0)
+    painted, state = frame_by_frame(stylizer, clip)
+    torch.testing.assert_close(whole, painted, atol=1e-5, rtol=0)
     assert len(last) == len(state) == 2
     torch.testing.assert_close(last[0], state[0])
     fresh, _ = stylizer(clip[:, 2])
-    assert (fresh - frames[2]).abs().max() > 1e-3, "the tone of the film so far must matter"
+    assert (fresh - painted[:, 2]).abs().max() > 1e-3, "the tone of the film so far must matter"
 
 
 def test_a_model_names_its_tone_or_has_none():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vst.checkpoint import load_stylizer
+from vst.checkpoint import load_stylizer, read_stylizer
 from vst.cuts import CutDetector
 from vst.metrics import cut_recovery, drift, robustness_scores, static_flicker, to_tensor
 
@@ -87,13 +87,10 @@ def load_models(paths: Mapping[str, Path], device: torch.device) -> list[Model]:
         with torch.inference_mode():
             _, state = stylizer(torch.zeros(1, 3, 32, 32, device=device), None, None)
         fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        models.append(Model(name, _stored_style(path), fingerprint, stylizer, device, bool(state)))
+        models.append(
+            Model(name, str(read_stylizer(path).get("style") or ""), fingerprint, stylizer, device, bool(state))
+        )
     return models
-
-
-def _stored_style(path: Path) -> str:
-    content = torch.load(path, map_location="cpu", weights_only=True)["stylizer"]
-    return str(content.get("style") or "")
 
 
 def _shrunk(image: Tensor, longest: int) -> Tensor:
