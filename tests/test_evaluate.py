@@ -27,7 +27,7 @@ from vst.errors import UserError
 from vst.evaluate import Evaluation, Row, evaluate_videos, log_evaluation, write_reports
 from vst.evaluate.circumstances import commit
 from vst.evaluate.judge import Judge, Networks, load_networks
-from vst.evaluate.matching import match_style, match_videos, model_names
+from vst.evaluate.matching import match_style, match_videos
 from vst.evaluate.media import find_clips, find_files, read_truth, read_video
 from vst.evaluate.pictures import ClipPictures
 from vst.evaluate.plots import frontier, pareto
@@ -449,12 +449,6 @@ def test_videos_of_equal_names_are_refused():
         match_videos([Path("b/street.mp4"), Path("b/street.mov")], [Path("street.mp4")])
     with pytest.raises(UserError, match="two are named 'street'"):
         match_videos([], [Path("a/street.mp4"), Path("b/street.mp4")])
-
-
-def test_names_tell_checkpoints_apart():
-    paths = ["a/x/stylizer.pt", "a/y/0/stylizer.pt", "a/z/0/stylizer.pt", "a/v/checkpoints/last.ckpt", "a/swirl.pt"]
-    assert model_names([Path("/r") / path for path in paths]) == ["x", "y/0", "z/0", "v", "swirl"]
-    assert len(set(model_names([Path("/r/a.pt"), Path("/r/a.pt")]))) == 2
 
 
 def test_clips_may_be_folders_of_frames(tmp_path):

@@ -14,7 +14,7 @@ import torch
 
 from tests.studio.serving import Client
 from vst.checkpoint import save_stylizer, stylizer_content
-from vst.commands.studio import named_files, open_styles, title
+from vst.commands.studio import open_styles, title
 from vst.config import compose_or_explain
 from vst.errors import UserError
 from vst.networks import build_stylizer
@@ -36,13 +36,8 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_styles_get_names() -> None:
-    assert list(named_files("runs/starry_night/stylizer.pt")) == ["starry_night"]
-    assert list(named_files(["a/stylizer.pt", "b/stylizer.pt", "c/waves.onnx"])) == ["a", "b", "waves"]
-    assert named_files({"Waves": "a.pt"}) == {"Waves": Path("a.pt")}
+def test_styles_get_titles() -> None:
     assert title("first/starry_night") == "Starry night" and title("Waves") == "Waves"
-    with pytest.raises(UserError, match="at least one"):
-        named_files([])
 
 
 def test_styles_are_opened_before_the_first_guest(checkpoint: Path) -> None:

@@ -7,11 +7,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from pytorch_lightning.loggers import Logger
 
 from vst.errors import UserError
+
+if TYPE_CHECKING:  # it takes seconds to import, and only training and the reports log
+    from pytorch_lightning.loggers import Logger
 
 EXPORTED = (".onnx", ".xml")
 CHECKPOINTS = (".pt", ".ckpt")

@@ -11,13 +11,14 @@ from omegaconf import DictConfig
 
 from vst.checkpoint import load_stylizer
 from vst.commands.common import EXPORTED, open_device
-from vst.commands.studio import named_files, serve_studio
+from vst.commands.studio import serve_studio
 from vst.config import command, compose_or_explain, plain
 from vst.errors import UserError
 from vst.live.controls import HELP, Controls
 from vst.live.loop import LiveLoop, LiveReport
 from vst.live.sinks import open_sink
 from vst.live.sources import open_source
+from vst.names import named_files
 from vst.painting import Look, Painter
 from vst.runtime import Engine, choose_engine, open_engine
 from vst.schema import LiveConfig, StudioConfig
@@ -36,7 +37,7 @@ def live(cfg: DictConfig) -> None:
     if asked["ui"] == "web":
         return _serve(asked)
     size = read_size(asked["size"])
-    files = named_files(asked["checkpoint"])
+    files = named_files(asked["checkpoint"], "checkpoint")
     look = Look(style=asked["first"] or "", **{key: float(asked[key]) for key in LOOK_KEYS})
     controls = Controls(list(files), look, overlay=asked["overlay"] != "none")
     waiting = {"timeout": asked["timeout"]}

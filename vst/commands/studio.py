@@ -14,7 +14,7 @@ from vst.checkpoint import load_stylizer
 from vst.commands.common import EXPORTED, open_device
 from vst.config import command, plain
 from vst.errors import UserError
-from vst.evaluate.matching import model_names
+from vst.names import named_files
 from vst.runtime import choose_engine, open_engine
 from vst.runtime.build import cache_folder, fingerprint
 from vst.runtime.engine import require
@@ -46,20 +46,8 @@ def serve_studio(
     from vst.studio.settings import Settings
 
     settings["hosts"] = tuple(settings["hosts"])
-    offered = open_styles(named_files(styles), engine, precision, device, settings["live_side"])
+    offered = open_styles(named_files(styles, "styles"), engine, precision, device, settings["live_side"])
     serve(Settings(**settings), offered, cache_folder().parent / "studio")
-
-
-def named_files(styles: str | list[str] | Mapping[str, str]) -> dict[str, Path]:
-    """Name -> file. Raises UserError where there is none."""
-    if isinstance(styles, Mapping):
-        named = {str(name): Path(file) for name, file in styles.items()}
-    else:
-        files = [Path(str(file)) for file in ([styles] if isinstance(styles, str) else styles)]
-        named = dict(zip(model_names(files), files, strict=True))
-    if not named:
-        raise UserError("styles: give at least one, as styles=[stylizer.pt]")
-    return named
 
 
 def open_styles(files: Mapping[str, Path], engine: str, precision: str, device: str, side: int) -> dict[str, Any]:

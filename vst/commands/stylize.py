@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 
 from vst.checkpoint import load_stylizer
 from vst.commands.common import EXPORTED, open_device
-from vst.commands.studio import named_files
 from vst.config import command, plain
 from vst.errors import UserError
+from vst.names import named_files
 from vst.networks import Stylizer
 from vst.painting import Painter
 from vst.painting.camera import Camera
@@ -50,7 +50,7 @@ def stylize(cfg: DictConfig) -> None:
     asked = plain(cfg)
     if asked["output"] == STDOUT:
         _log_to_stderr()
-    files = named_files(asked["checkpoint"])
+    files = named_files(asked["checkpoint"], "checkpoint")
     look, timeline = read_look({key: asked[key] for key in LOOK_KEYS}, files)
     mask = _mask(**asked["mask"])
     # In this order the mistakes come before engines are opened, which takes a while.

@@ -1,4 +1,4 @@
-"""What belongs together: names of networks, finished videos and their clips, entries and their styles."""
+"""What belongs together: finished videos and their clips, entries and their styles."""
 
 from __future__ import annotations
 
@@ -8,25 +8,6 @@ from pathlib import Path
 
 from vst.errors import UserError
 from vst.evaluate.media import clip_name
-
-PLAIN_NAMES = ("stylizer", "last", "best")  # file names that say less than their folder's
-PLAIN_FOLDERS = ("checkpoints",)
-
-
-def model_names(paths: Sequence[Path]) -> list[str]:
-    """Names that tell checkpoints apart. A `stylizer.pt` is called after its folder, others after the file.
-
-    Where two would be equal, as many folders above are added as it takes: `first/0` and `second/0`.
-    """
-    ways = [_way(path) for path in paths]
-    names = ["/".join(way[-1:]) for way in ways]
-    for depth in range(2, max(map(len, ways), default=0) + 1):
-        equal = {name for name in names if names.count(name) > 1}
-        names = ["/".join(way[-depth:]) if name in equal else name for way, name in zip(ways, names, strict=True)]
-    return [
-        name if names.count(name) == 1 else f"{name} #{names[: index + 1].count(name)}"
-        for index, name in enumerate(names)
-    ]
 
 
 def match_videos(videos: Sequence[Path], clips: Sequence[Path]) -> dict[Path, dict[str, Path]]:
@@ -82,12 +63,6 @@ def check_styles(styles: Mapping[str, object]) -> None:
     for name in styles:
         if not _plain(name):
             raise UserError(f"styles: '{name}' is not a name; give letters or digits")
-
-
-def _way(path: Path) -> list[str]:
-    path = path.resolve()
-    folders = [part for part in path.parts[1:-1] if part not in PLAIN_FOLDERS]
-    return folders if path.stem in PLAIN_NAMES and folders else [*folders, path.stem]
 
 
 def _plain(name: str) -> str:

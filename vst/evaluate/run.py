@@ -15,7 +15,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.evaluate.circumstances import circumstances
 from vst.evaluate.judge import Contents, Judge, load_networks
-from vst.evaluate.matching import check_styles, match_style, match_videos, model_names
+from vst.evaluate.matching import check_styles, match_style, match_videos
 from vst.evaluate.media import (
     PICTURES,
     Paths,
@@ -40,6 +40,7 @@ from vst.metrics import (
     to_tensor,
     warp_errors,
 )
+from vst.names import model_names
 
 BLUR_SIGMA = 2.0  # pixels
 INPUT = "input (identity)"
