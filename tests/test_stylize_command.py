@@ -146,6 +146,16 @@ def test_comparisons(run, painted, folder: Path) -> None:
     assert far(run("compare=wipe")[0], clip[0]) < 1.5
 
 
+def test_a_crop_and_a_size_are_of_the_upright_picture(run, folder: Path) -> None:
+    frames = np.stack(film(4, 48, 64))
+    make_video(folder / "turned.mp4", np.stack([np.rot90(frame, -1) for frame in frames]), rotation=90, fps=10)
+    seen = np.stack([np.rot90(frame) for frame in decode_sequentially(folder / "turned.mp4")])
+    result = run("input=turned.mp4", "crop=[16,8,40,32]", "strength=0")
+    shown = np.stack([np.rot90(frame) for frame in result])
+    assert shown.shape == (4, 32, 40, 3) and far(shown, seen[:, 8:40, 16:56]) < 2.5 < far(shown, seen[:, 8:40, 18:58])
+    assert run("size=32").shape == (12, 24, 32, 3) and run("size=80x50", "compare=side").shape == (12, 50, 160, 3)
+
+
 def test_comparisons_of_a_film_with_a_rotation_tag(run, folder: Path) -> None:
     make_video(folder / "turned.mp4", np.stack(film(4, 48, 64)), rotation=90, fps=10)
     result = run("input=turned.mp4", "compare=side")
@@ -256,6 +266,10 @@ def test_frames_on_standard_output_are_alone_there(folder: Path) -> None:
         (["mask.file=absent.png"], "absent.png"),
         (["mask.file=tall.png"], "mask tall.png is 20x60 and the film 64x48, which is another shape"),
         (["compare=slide"], "compare: 'slide' is not one of none, side, split, wipe"),
+        (["crop=[40,0,30,48]"], "crop=[40, 0, 30, 48]: columns end at 70 and rows at 48, and the picture is 64x48"),
+        (["crop=[1,2]"], "crop=[1, 2]: give [left,top,width,height] in whole pixels"),
+        (["size=640:360"], "size=640:360: give width and height as 1280x720"),
+        (["size=8"], "8x6 pixels are left to paint; give at least 16 on each side"),
         (["camera=drift"], "camera=drift moves over a picture, and clip.mp4 is none"),
         (["camera=drift", "input=tall.png", "start=3"], "start: camera=drift makes the film, of duration=6 seconds"),
         (["input=absent.mp4"], "absent.mp4"),

@@ -96,6 +96,8 @@ class StylizeConfig:
     crossfade: str | float
     fps: float | None
     hwaccel: str | None
+    crop: list | None
+    size: int | str | None
     use: str | list | None
     strength: float | str | list
     calm: float | str | list

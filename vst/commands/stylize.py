@@ -20,6 +20,7 @@ from vst.networks import Stylizer
 from vst.painting import Painter
 from vst.painting.camera import Camera
 from vst.painting.compare import Comparison
+from vst.painting.framing import Framed, read_crop, read_size, seen_size
 from vst.painting.layouts import Stereo, check_eyes
 from vst.painting.look import check_palette
 from vst.painting.masks import ChromaKey, FileMask, Masked
@@ -40,7 +41,9 @@ USUAL_SIZE = (1280, 720)  # that engine=auto measures at where the input can be 
 LOOK_KEYS = (*KEYED, "use", "palette", "scale")
 SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel")
 SINK_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt", "format", "overwrite")
-JOB_KEYS = (*LOOK_KEYS, "mask", "compare", "camera", "duration", "stereo", "panorama", "engine", "precision")
+JOB_KEYS = (
+    *LOOK_KEYS, "mask", "compare", "camera", "duration", "stereo", "panorama", "crop", "size", "engine", "precision",
+)  # fmt: skip
 """What decides the pictures besides input and weights, for `resume`."""
 
 
@@ -55,7 +58,10 @@ def stylize(cfg: DictConfig) -> None:
     mask = _mask(**asked["mask"])
     # In this order the mistakes come before engines are opened, which takes a while.
     models = {name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in files.items()}
+    crop, frame_size = read_crop(asked["crop"]), read_size(asked["size"])
     source, size = _source(asked)
+    if size is not None:
+        size = seen_size(size, crop, frame_size)
     if size is not None and asked["stereo"] != "none":
         check_eyes(*size, asked["stereo"])
     if size is not None and mask is not None:
@@ -71,6 +77,8 @@ def stylize(cfg: DictConfig) -> None:
         stage = Masked(stage, mask, asked["mask"]["invert"], asked["mask"]["feather"])
     if asked["compare"] != "none":
         stage = Comparison(stage, asked["compare"])
+    if crop is not None or frame_size is not None:
+        stage = Framed(stage, crop, frame_size)
     keys = SINK_KEYS if isinstance(source, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
     options = {key: asked[key] for key in (*keys, "resume", "audio")}
     report = stylize_video(stage, source, asked["output"], job=_job(asked, files), **options)
