@@ -35,11 +35,11 @@ def test_the_style_itself_stays_as_it_is():
 
 
 def test_moments_follow_the_film_at_their_pace():
-    tone, dark, bright = SlowTone(pace=0.1), torch.full((1, 3, 16, 16), 0.2), torch.full((1, 3, 16, 16), 0.8)
+    tone, dark, bright = SlowTone(pace=0.1), torch.full((1, 3, 16, 16), 0.5), torch.full((1, 3, 16, 16), 0.6)
     _, moments = tone(dark)
     for n in range(1, 30):
         _, moments = tone(bright, moments)
-        expected = 0.8 - 0.6 * 0.9**n
+        expected = 0.6 - 0.1 * 0.9**n
         assert moments[0, 0].item() == pytest.approx(expected, abs=1e-5), n
 
 
@@ -49,6 +49,58 @@ def test_a_flat_film_is_not_blown_up():
     toned, _ = SlowTone(max_gain=2.0)(flat)
     for ours, before in zip(moments_of(toned)[1:], moments_of(flat)[1:], strict=True):
         assert (ours <= 2.0001 * before).all()
+
+
+@pytest.fixture(params=[(0.45, 0.2), (0.75, 0.15), (0.2, 0.15)], ids=["middle", "pale", "dark"])
+def tone(request):
+    tone = SlowTone().eval()
+    tone.mean.fill_(request.param[0])
+    tone.deviation.fill_(request.param[1])
+    return tone
+
+
+def lights(tone, shares):
+    """Mean of what becomes of a picture shown with these shares of its light, frame after frame."""
+    torch.manual_seed(0)
+    picture = 0.1 + 0.8 * torch.rand(1, 3, 36, 64)
+    toned, moments = [], None
+    for share in shares:
+        frame, moments = tone(share * picture, moments)
+        toned.append(frame.mean().item())
+    return torch.tensor(toned)
+
+
+@pytest.mark.parametrize("frames", [25, 100])
+def test_a_film_that_fades_out_becomes_black_and_stays_so(tone, frames):
+    toned = lights(tone, [1.0] * 10 + torch.linspace(1, 0, frames).tolist() + [0.0] * 50)
+    assert (toned.diff() <= 1e-3).all() and toned[0] > 0.15
+    assert toned[10 + round(0.9 * frames)] < 0.6 * toned[0] and toned[-50:].max() < 1e-3
+
+
+def test_a_film_that_fades_in_begins_black_and_does_not_flash(tone):
+    toned = lights(tone, [0.0] * 10 + torch.linspace(0, 1, 25).tolist() + [1.0] * 200)
+    assert toned[:10].max() < 1e-3 and toned.diff().max() < 0.15
+    assert toned.max() - toned[-1] < 0.12
+    assert toned[-1].item() == pytest.approx(tone.mean[0].item(), abs=0.02)
+
+
+def test_noise_of_a_black_film_stays_dark(tone):
+    torch.manual_seed(0)
+    toned, _ = tone(0.01 * torch.rand(1, 3, 36, 64))
+    assert toned.mean() < 0.15 * tone.mean[0] + 0.02
+
+
+def test_an_object_that_enters_does_not_make_the_film_pulse(tone):
+    torch.manual_seed(0)
+    picture = 0.1 + 0.6 * torch.rand(1, 3, 36, 64)
+    darkened, lit = picture.clone(), picture.clone()
+    darkened[..., :28] *= 0.2
+    lit[..., :16] = 0.75
+    for entered in (darkened, lit):
+        before, moments = tone(picture)
+        after, _ = tone(entered, moments)
+        same = slice(30, None)
+        assert (after - before)[..., same].abs().max() < 0.07 and not torch.equal(entered, picture)
 
 
 def test_frames_of_a_batch_do_not_see_each_other():

@@ -4,6 +4,10 @@ import torch
 from torch import Tensor, nn
 
 _SHORT_SIDE = 64  # samples along the short side: statistics of the frame need no more
+_DIM = 0.5  # a frame below this share of the film's light is on its way to black
+_BRIGHT = 1.25  # a frame above this share comes out of the dark
+_BLACK = 0.04  # mean of a frame that shows nothing, in [0, 1]
+_RISE = 0.1  # what light may gain from frame to frame, for the first frames after black know too little
 
 
 class SlowTone(nn.Module):
@@ -14,6 +18,11 @@ class SlowTone(nn.Module):
     without statistics of the frame leaves dark films dark and pale ones pale, whatever the style; statistics of each
     frame by itself make a film pulse when an object enters. So the moments of the film follow its frames slowly,
     M_t = M_(t-1) + pace (F_t - M_(t-1)), and begin with the first frame.
+
+    Black is no scene: a film that fades out would be lifted back to the style's mean, and one that fades in would
+    begin with a flash. So a frame that has less than half of the film's light, or next to none, has a light a < 1: it
+    moves the moments by a only, and y = a m_s + g (x - a m), so that black stays black. A frame much brighter than the
+    film takes its moments along at once.
 
     Args:
         pace: share of the new frame in the moments, in (0, 1].
@@ -39,7 +48,7 @@ class SlowTone(nn.Module):
         self.deviation.copy_(deviation[0])
 
     def forward(self, frames: Tensor, moments: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Frames (B, 3, H, W) in [0, 1] and the film's moments (B, 6) so far, or None -> frames and new moments."""
+        """Frames (B, 3, H, W) in [0, 1] and the film's moments (B, 7) so far, or None -> frames and new moments."""
         moments = self.follow(frame_moments(frames.detach()), moments)
         return self.paint(frames, moments), moments
 
@@ -55,14 +64,22 @@ class SlowTone(nn.Module):
         return toned + ((toned * 255).round() / 255 - toned).detach()
 
     def follow(self, now: Tensor, before: Tensor | None) -> Tensor:
-        """Moments (B, 6) of the film with a frame that has the moments `now`."""
-        return now if before is None else before + self.pace * (now - before)
+        """The film's moments with a frame of the moments `now` (B, 6): (B, 7), the last being the frame's light."""
+        film = now if before is None else before[:, :6]
+        here, usual = now[:, :3].mean(1, keepdim=True), film[:, :3].mean(1, keepdim=True)
+        light = (here / (_DIM * usual).clamp_min(_BLACK)).clamp(max=1)
+        if before is not None:
+            light = torch.minimum(light, before[:, 6:] + _RISE)
+        # The share of the frame that leaves it at _BRIGHT times the light of the film, where it has more.
+        leap = (here / _BRIGHT - usual) / (here - usual).clamp_min(1e-6)
+        film = film + torch.maximum(self.pace * light, leap) * (now - film)
+        return torch.cat([film, light], 1)
 
     def affine(self, moments: Tensor) -> tuple[Tensor, Tensor]:
-        """Moments (B, 6) -> gain and shift, (B, 3) each, of y = gain x + shift."""
-        mean, deviation = _spread(moments)
+        """Moments (B, 7) -> gain and shift, (B, 3) each, of y = gain x + shift."""
+        mean, deviation = _spread(moments[:, :6])
         gain = (self.deviation / deviation).clamp(1 / self.max_gain, self.max_gain)
-        return gain, self.mean - gain * mean
+        return gain, moments[:, 6:] * (self.mean - gain * mean)
 
 
 def frame_moments(frames: Tensor, white: float = 1.0) -> Tensor:
