@@ -2,6 +2,7 @@ import os
 
 import pytest
 import torch
+from PIL import Image
 
 from vst.checkpoint import (
     check_resumable,
@@ -50,6 +51,12 @@ def test_code_is_refused_and_not_run(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="holds code"):
         load_stylizer(tmp_path / "bad.pt")
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_picture_is_no_checkpoint(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "painting.png")
+    with pytest.raises(UserError, match=r"painting\.png': not a readable checkpoint"):
+        load_stylizer(tmp_path / "painting.png")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ run holds the same entry beside the state of training, so both can be given wher
 
 import io
 import os
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +187,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are not its own
-        refused = "Unsupported" in str(error) or "weights_only" in str(error).lower()
+        refused = zipfile.is_zipfile(path) and isinstance(error, pickle.UnpicklingError)
         why = "it holds code or foreign objects, which are never loaded" if refused else "not a readable checkpoint"
         raise UserError(f"checkpoint '{path}': {why}; give the stylizer.pt of a run") from error
     return checkpoint if isinstance(checkpoint, dict) else {}
