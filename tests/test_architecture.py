@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "vst.pipeline": {"vst.cuts", "vst.progress", "vst.video"},
     "vst.stream": {"vst.pipeline", "vst.progress", "vst.video", "vst.errors"},
     "vst.benchmark": {
-        "vst.networks", "vst.runtime", "vst.stream", "vst.video", "vst.cuts", "vst.errors",
+        "vst.networks", "vst.runtime", "vst.stream", "vst.video", "vst.cuts", "vst.report_folder", "vst.errors",
     },
     "vst.runtime": {"vst.networks", "vst.checkpoint", "vst.errors"},
     "vst.quality": {"vst.runtime", "vst.benchmark", "vst.metrics", "vst.networks", "vst.video"},
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "vst.studio": {"vst.painting", "vst.stream", "vst.video", "vst.errors"},
     "vst.weights": {"vst.errors"},
     "vst.names": {"vst.errors"},
+    "vst.report_folder": {"vst.errors"},
     "vst.task": {
         "vst.networks", "vst.losses", "vst.batch", "vst.checkpoint", "vst.curriculum", "vst.errors",
     },
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
         "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.names",
-        "vst.errors",
+        "vst.report_folder", "vst.errors",
     },
     "vst.cli": {"vst.errors"},
     "vst.commands": {
@@ -81,6 +82,7 @@ LIBRARIES_OF = {
     "vst": {"vst.checkpoint", "vst.stream"},
     "vst.errors": set(),
     "vst.names": set(),
+    "vst.report_folder": set(),
     "vst.schedules": set(),
     "vst.curriculum": set(),
     "vst.schema": set(),

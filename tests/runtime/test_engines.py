@@ -242,7 +242,10 @@ def test_auto_takes_the_fastest_that_looks_the_same(monkeypatch: pytest.MonkeyPa
     assert (choice.engine, choice.precision) == ("onnxruntime", "float32")
 
 
-def test_auto_measures_once_for_each_model_and_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_auto_measures_once_for_each_model_and_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(auto, "cache_folder", lambda: tmp_path)
     calls = paced(monkeypatch, {("torch", "float32"): (0.1, 0)})
     network = stylizer()
@@ -256,6 +259,9 @@ def test_auto_measures_once_for_each_model_and_size(monkeypatch: pytest.MonkeyPa
     choose_engine(network, (48, 32), "float32")
     assert len(calls) == 3 * measured
     assert len(json.loads((tmp_path / "choices.json").read_text())) == 3
+    assert [record.message.split(";")[0] for record in caplog.records] == [
+        f"engine    measuring which is fastest at {size}" for size in ("48x32", "64x32", "48x32")
+    ]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"%s": {"engine": "gone"}}', '{"%s": 3}'])

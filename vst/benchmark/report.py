@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from vst.benchmark.results import Benchmark, Value
-from vst.errors import UserError
+from vst.report_folder import report_folder
 
 HEADINGS = {
     "p50_ms": "p50 ms",
@@ -47,15 +47,8 @@ def table(benchmark: Benchmark) -> Table:
 
 
 def check_folder(folder: str | Path, overwrite: bool) -> Path:
-    """Make the report's folder. Raises UserError where it cannot be, or holds a benchmark that must not be replaced."""
-    folder = Path(folder)
-    if not overwrite and (folder / "benchmark.json").exists():
-        raise UserError(f"output={folder}: it holds a benchmark already; give another folder, or overwrite=true")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output={folder}: cannot be written ({error.strerror}); give another folder") from error
-    return folder
+    """`vst.report_folder.report_folder` of a benchmark."""
+    return report_folder(folder, "a benchmark", ("benchmark.json",), overwrite)
 
 
 def write_reports(benchmark: Benchmark, folder: str | Path) -> list[str]:

@@ -12,9 +12,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from vst.errors import UserError
 from vst.evaluate.page import page
 from vst.evaluate.results import Evaluation, Row
+from vst.report_folder import report_folder
 
 FILES = ("evaluation.json", "evaluation.csv", "evaluation.html")
 CONSOLE = {
@@ -45,15 +45,8 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 
 def check_folder(folder: str | Path, overwrite: bool) -> Path:
-    """Make the report's folder. Raises UserError where it cannot be, or holds a report that must not be replaced."""
-    folder = Path(folder)
-    if not overwrite and any((folder / name).exists() for name in FILES):
-        raise UserError(f"output={folder}: it holds an evaluation already; give another folder, or overwrite=true")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output={folder}: cannot be written ({error.strerror}); give another folder") from error
-    return folder
+    """`vst.report_folder.report_folder` of an evaluation."""
+    return report_folder(folder, "an evaluation", FILES, overwrite)
 
 
 def write_reports(evaluation: Evaluation, folder: str | Path, overwrite: bool = False) -> list[Path]:

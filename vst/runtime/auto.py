@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import time
@@ -28,6 +29,8 @@ ROUND_SECONDS = 0.3
 HOPELESS = 2.0  # times the fastest so far: not measured again
 CHECKED_FRAMES = 6
 LEAST_PSNR = 45.0  # dB to torch in float32, where a difference is not seen
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def choose_engine(
     known = _remembered(key)
     if known is not None:
         return known
+    _log.info("engine    measuring which is fastest at %dx%d; once for this machine and model", *size)
     choice = _measure(source, size, precision, device)
     _remember(key, choice)
     return choice
