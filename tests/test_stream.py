@@ -11,8 +11,10 @@ import sys
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -24,14 +26,15 @@ from tests import media
 from vst import progress as progress_module
 from vst.cuts import CutDetector
 from vst.errors import UserError
-from vst.networks import ConvGRU, ResidualGenerator, Stylizer
-from vst.pipeline import QUEUE_LENGTH
-from vst.runtime import open_engine
+from vst.networks import ConvGRU, GuidedGenerator, ResidualGenerator, SlowTone, Stylizer
+from vst.pipeline import QUEUE_LENGTH, without_rgb
+from vst.runtime import Engine, open_engine
+from vst.runtime.parity import psnr
 from vst.stream import StreamReport, stylize_video
 from vst.video import segments as segments_module
-from vst.video.probe import probe
+from vst.video.probe import BT709, Colour, probe
 from vst.video.reader import VideoReader
-from vst.video.writer import VideoWriter
+from vst.video.writer import VideoWriter, new_video
 
 VFR = np.cumsum([0] + [20 + 7 * i % 50 for i in range(19)]).tolist()
 
@@ -458,6 +461,57 @@ def test_an_engine_paints_what_its_stylizer_does(tmp_path: Path) -> None:
         assert np.abs(a.astype(int) - b).max() <= 3
 
 
+class RgbOnly:
+    """An engine that hides that it has one for planes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.reset, self._engine = engine.reset, engine
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        return self._engine(frame, out)
+
+
+@pytest.mark.parametrize("colour", ["bt709-limited", "bt601-full"])
+def test_a_usual_film_is_painted_without_becoming_rgb(
+    colour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = Stylizer(GuidedGenerator(8, 1), ConvGRU(8), SlowTone()).eval()
+    frames = np.concatenate([media.pattern_frames(8, 96, 64), 255 - media.pattern_frames(8, 96, 64, seed=1)])
+    info = replace(new_video(96, 64, 25), colour=BT709 if colour == "bt709-limited" else Colour(2, 6, 6, 6))
+    source = tmp_path / "in.mp4"
+    with VideoWriter(source, info, crf=1) as writer:
+        for frame in frames:
+            writer.write(frame)
+    rgb = _stylize(RgbOnly(open_engine(network)), source, tmp_path / "rgb.mkv", crf=1)
+    monkeypatch.setattr(VideoReader, "_rgb", None)
+    planes = _stylize(open_engine(network), source, tmp_path / "planes.mkv", crf=1)
+    assert (planes.frames, planes.cuts) == (rgb.frames, rgb.cuts) == (16, 1)
+    monkeypatch.undo()
+    assert _times(planes.output) == _times(rgb.output)
+    assert probe(planes.output).colour == probe(rgb.output).colour == info.colour
+    for a, b in zip(*(media.decode_sequentially(r.output) for r in (rgb, planes)), strict=True):
+        assert psnr(a.astype(int) - b) > 36, "in RGB, with the detail of colours that 4:2:0 does not keep"
+
+
+@pytest.mark.parametrize(
+    ("film", "output"),
+    [
+        ({"rotation": 90}, {}),
+        ({"pix_fmt": "yuv444p"}, {}),
+        ({"pix_fmt": "yuv420p10le"}, {}),
+        ({}, {"pix_fmt": "yuv444p"}),
+        ({"options": {"colorspace": "bt2020nc"}}, {}),
+    ],
+)
+def test_what_is_not_usual_becomes_rgb(film: dict, output: dict, tmp_path: Path) -> None:
+    media.make_video(tmp_path / "in.mp4", n=2, width=64, height=48, **film)
+    engine = open_engine(Stylizer(GuidedGenerator(8, 1), ConvGRU(8)).eval())
+    with VideoReader(tmp_path / "in.mp4") as reader, VideoWriter(tmp_path / "out.mp4", reader.info, **output) as writer:
+        assert without_rgb(reader, engine, writer) == (engine, None)
+        writer.write(next(iter(reader)).image)
+
+
 def test_memory_stays_flat_over_a_long_video(tmp_path: Path) -> None:
     """Of Python and numpy: nothing of a frame is kept. What the libraries keep shows in benchmarks/long_video.py."""
     source = media.make_video(tmp_path / "in.mp4", n=300, width=32, height=32)
@@ -482,6 +536,22 @@ def test_memory_stays_flat_over_a_long_video(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert report.frames == 300
     assert traced[290] - traced[60] < 230 * 1024, "a frame has 3,072 bytes: one kept of each would be told"
+
+
+def test_an_engine_alone_leaves_the_border_of_a_splice_black(tmp_path: Path) -> None:
+    frames = media.pattern_frames(8, 96, 64)
+    first = media.make_video(tmp_path / "a.mp4", frames=frames)
+    tall = media.make_video(tmp_path / "b.mp4", frames=frames[:, :, :48])
+
+    class Negative:
+        def reset(self) -> None: ...
+        def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+            return np.subtract(255, frame, out=out)
+
+    stylize_video(Negative(), [first, tall], tmp_path / "out.mp4", crf=4, progress=False)
+    made = np.stack(media.decode_sequentially(tmp_path / "out.mp4"))
+    assert made[:8, :, :20].mean() > 100 and made[8:, :, :22].max() < 40 and made[8:, :, :20].mean() < 3
+    assert made[8:, :, 28:68].mean() > 100
 
 
 class Trail:
@@ -533,6 +603,35 @@ class Dying(Trail):
 
 stylize_video(Dying(), folder / "in.mp4", folder / "out.mp4", resume=True, progress=False)
 """
+
+
+def test_a_resumed_engine_has_the_moments_of_its_tone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments_module, "SEGMENT_SECONDS", Fraction(4, 25))
+    film = media.pattern_frames(12) * np.linspace(0.5, 1, 12)[:, None, None, None]  # whose statistics change
+    source = media.make_video(tmp_path / "in.mp4", frames=film.astype(np.uint8))
+    torch.manual_seed(0)
+    tone = SlowTone(pace=0.1)
+    tone.set_style([torch.rand(3, 24, 24)])
+    network = Stylizer(ResidualGenerator(8, 1), ConvGRU(8), tone).eval()
+    whole = _stylize(open_engine(network), source, tmp_path / "whole.mp4", resume=True)
+
+    class Dying:
+        def __init__(self) -> None:
+            self.engine, self.calls = open_engine(network), 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.engine, name)
+
+        def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+            self.calls += 1
+            if self.calls == 10:
+                raise KeyboardInterrupt
+            return self.engine(frame, out)
+
+    with pytest.raises(KeyboardInterrupt):
+        _stylize(Dying(), source, tmp_path / "out.mp4", resume=True)
+    resumed = _stylize(open_engine(network), source, tmp_path / "out.mp4", resume=True)
+    assert resumed.output.read_bytes() == whole.output.read_bytes()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
@@ -601,7 +700,7 @@ def test_resuming_asks_for_the_same_job(tmp_path: Path, monkeypatch: pytest.Monk
         _stylize(Painting(0.5, at=18), source, tmp_path / "out.mp4", resume=True, job={"look": 1})
     for stylizer, options, words in [
         (Painting(0.25), {"job": {"look": 1}}, "weights was"),
-        (Painting(0.5), {"job": {"look": 2}}, "look was {'look': 1}, is {'look': 2}"),
+        (Painting(0.5), {"job": {"look": 2}}, "look.look was 1, is 2"),
         (Painting(0.5), {"job": {"look": 1}, "end": 0.5}, "end was None, is 0.5"),
     ]:
         with pytest.raises(UserError, match=f"another job: .*{words}"):

@@ -104,6 +104,15 @@ def test_styles_by_name_and_over_time(run, painted) -> None:
     assert far(listed, b) < 1.5
 
 
+def test_without_a_look_there_is_no_painter_in_between(run, painted, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr("vst.commands.stylize.Painter", lambda *given: made.append(1) or Painter(*given))
+    assert far(run("checkpoint={first: a.pt, second: b.pt}", "use=second"), painted("b")) < 1.5 and not made
+    for number, look in enumerate(("strength=0.5", "calm=0.5", "palette=[[9,9,9]]", "resume=true"), start=1):
+        run(look)
+        assert len(made) == number, look
+
+
 def test_strength_over_time(run, painted, folder: Path) -> None:
     clip, full = clip_of(folder), painted("a")
     result = run("strength=[0.3:0,0.8:1]")
@@ -137,6 +146,45 @@ def test_masks(run, painted, folder: Path) -> None:
     assert far(keyed, clip) < 1.5
 
 
+@pytest.mark.parametrize(
+    ("cut", "seconds"),
+    [
+        (["start=0.35"], [n / 10 for n in range(4, 12)]),  # the first frame from there on lies at 0.4 s
+        (["fps=5"], [n / 5 + 0.1 for n in range(6)]),
+        (["start=0.35", "fps=5"], [0.4 + n / 5 + 0.1 for n in range(4)]),
+        (["start=0.35", "end=0.7"], [0.4, 0.5, 0.6]),
+    ],
+)
+def test_a_mask_video_is_that_of_the_whole_film(run, folder: Path, cut: list[str], seconds: list[float]) -> None:
+    """Its rate is twice the film's, and white stripes are the bits of its frames' numbers."""
+    bits = [slice(12 * bit + 2, 12 * bit + 10) for bit in range(5)]
+    masks = np.zeros((24, 48, 64, 3), np.uint8)
+    for number, mask in enumerate(masks):
+        for bit in range(5):
+            mask[:, 12 * bit : 12 * bit + 12] = 255 * (number >> bit & 1)
+    make_video(folder / "mask.mp4", masks, fps=20, options={"crf": "0"})
+    clip, full, part = run("strength=0", *cut), run(*cut), run("mask.file=mask.mp4", *cut)
+    seen = [
+        sum((far(a[:, s], c[:, s]) > far(a[:, s], b[:, s])) << bit for bit, s in enumerate(bits))
+        for a, b, c in zip(part, full, clip, strict=True)
+    ]
+    assert seen == [int(time * 20 + 1e-6) for time in seconds]
+
+
+def test_a_mask_folder_has_the_rate_of_the_film(run, folder: Path) -> None:
+    masks = np.zeros((12, 48, 64, 3), np.uint8)
+    masks[6:] = 255
+    write_pictures(folder / "masks", masks)
+    clip, result = clip_of(folder), run("mask.file=masks")
+    assert [far(a, b) < 1.5 for a, b in zip(result, clip, strict=True)] == [True] * 6 + [False] * 6
+
+
+def test_each_eye_is_compared_for_itself(run, painted, folder: Path) -> None:
+    clip, result = clip_of(folder), run("stereo=side_by_side", "compare=split")
+    assert far(result[:, :, 33:47], clip[:, :, 33:47]) < 1.5 < far(result[:, :, 50:], clip[:, :, 50:])
+    assert far(result[:, :, :15], clip[:, :, :15]) < 1.5 < far(result[:, :, 18:31], clip[:, :, 18:31])
+
+
 def test_comparisons(run, painted, folder: Path) -> None:
     clip, full = clip_of(folder), painted("a")
     side, split = run("compare=side"), run("compare=split")
@@ -160,6 +208,29 @@ def test_comparisons_of_a_film_with_a_rotation_tag(run, folder: Path) -> None:
     make_video(folder / "turned.mp4", np.stack(film(4, 48, 64)), rotation=90, fps=10)
     result = run("input=turned.mp4", "compare=side")
     assert result.shape == (4, 96, 64, 3)  # stored lying; upright it is 48 wide, and then twice that
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "inside"),
+    [
+        ([], (48, 64), (12, 36)),
+        (["size=80x60", "strength=0.9", "calm=0.5"], (60, 80), (15, 45)),
+        (["crop=[8,6,40,40]", "compare=split"], (40, 40), (6, 30)),
+        (["stereo=top_bottom", "mask.color=[0,255,0]", "mask.invert=true"], (48, 64), (12, 36)),
+    ],
+)
+def test_the_border_of_a_spliced_film_stays_black(run, folder: Path, options, shape, inside) -> None:
+    bright = np.full((6, 48, 64, 3), 200, np.uint8)
+    make_video(folder / "first.mp4", bright, fps=10, pix_fmt="yuv444p")
+    make_video(folder / "wide.mp4", bright[:, :24], fps=10, pix_fmt="yuv444p")
+    faded = run("input=[first.mp4,wide.mp4]", "crossfade=0.2", "audio=none", *options)
+    (top, bottom), rows = inside, faded[..., 0].shape[1]
+    assert faded.shape == (10, *shape, 3)
+    faded = np.delete(faded, range(shape[1] // 2 - 4, shape[1] // 2 + 4), axis=2)  # where compare draws a line
+    bars = np.concatenate([faded[6:, : top - 1], faded[6:, bottom + 1 :]], axis=1)
+    assert bars.max() < 12 and faded[6:, top + 2 : bottom - 2].mean() > 30
+    levels = faded[3:7, [1, rows - 2]].mean(axis=(1, 2, 3))
+    assert (np.diff(levels) < 0).all(), "it fades to black with the film"
 
 
 def test_a_picture_becomes_a_film(run, folder: Path) -> None:
@@ -241,6 +312,26 @@ def test_an_interrupted_job_with_all_effects_gives_the_same_file(
     run(*job, output="other.mp4")
     assert len(calls) < 9 + 12  # it went on and did not begin again
     assert (folder / "other.mp4").read_bytes() == whole
+
+
+def test_a_job_with_another_mask_is_another_job(run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(segments, "SEGMENT_SECONDS", Fraction(3, 10))
+    job = ["resume=true", "mask.file=changing.png"]
+    original, calls = Painter.__call__, iter(range(100))
+
+    def dies(self: Painter, *arguments):
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    cv2.imwrite(str(folder / "changing.png"), np.full((48, 64, 3), 255, np.uint8))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Painter, "__call__", dies)
+        run(*job, output="masked.mp4")
+    cv2.imwrite(str(folder / "changing.png"), np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(SystemExit):
+        run(*job, output="masked.mp4")
+    assert "begin of another job: look.mask_files was [['changing.png'" in capsys.readouterr().err
 
 
 def test_frames_on_standard_output_are_alone_there(folder: Path) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from vst.cuts import CutDetector
+from vst.memory import load_memory, read_memory
 from vst.progress import Meter
+from vst.video.planes import PlaneFormat
+from vst.video.reader import Frame
 from vst.video.segments import SegmentedWriter
 from vst.video.sink import Sink
 from vst.video.source import Source
+from vst.video.splice import blacken
 
 # Frames that wait between two stages: enough to even out their jitter, few enough to hold 4K frames.
 QUEUE_LENGTH = 3
@@ -30,9 +32,13 @@ class FrameEngine(Protocol):
 
     An engine may also have
     - `at(seconds)`, called before each frame with its time in the output, for looks that change over time;
+    - `keep_black(border)`, called before each frame with its `Frame.border` or None, which it leaves black;
     - `output_size(width, height) -> (width, height)`, of what it makes of an upright frame, if that is another;
     - `read_state()`, the memory after a frame as a list of tensors or arrays, and `load_state(list)`, which takes
-      them back when a frame of the same size has been painted since `reset`: what `resume` asks for.
+      them back, as tensors, when a frame of the same size has been painted since `reset`: what `resume` asks for;
+    - `moments`, a tensor that belongs to the memory as well, or None;
+    - `for_planes(format)`, an engine for frames of planes (`vst.video.planes`) or None, which runs instead of it where
+      the video is decoded to them and encoded from them.
     """
 
     def reset(self) -> None: ...
@@ -44,14 +50,15 @@ class FrameEngine(Protocol):
 
 @dataclass(frozen=True)
 class _Job:
-    """A frame on its way: `image` (H, W, 3) uint8, upright; `cut` when it begins a new scene. `state` is what a
-    resumed work needs to know after it, None within a segment.
+    """A frame on its way: `image` (H, W, 3) uint8 or planes, upright; `cut` when it begins a new scene. `state` is
+    what a resumed work needs to know after it, None within a segment.
     """
 
     image: np.ndarray
     pts: int
     duration: int
     cut: bool
+    border: np.ndarray | None
     state: Arrays | None = None
 
 
@@ -96,8 +103,8 @@ class Pipeline:
         self._first = 0 if self._segments is None else self._segments.frames
         self.frames = self._first
         self.cuts = 0
-        self._source, self._engine, self._sink, self._meter = source, engine, sink, meter
-        self._turns = round(source.info.rotation / 90)
+        self._source, self._sink, self._meter = source, sink, meter
+        self._engine, self._planes = without_rgb(source, engine, sink)
         self._turns_back = round(sink.info.rotation / 90)
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
@@ -132,12 +139,11 @@ class Pipeline:
     def _decode(self) -> None:
         is_cut = CutDetector()
         is_cut.load_state(self._kept("cuts_"))
-        frames = self._source.read(self._first) if self._first else self._source
-        for number, frame in enumerate(frames, start=self._first):
-            upright = np.ascontiguousarray(np.rot90(frame.image, self._turns))
-            cut = is_cut(frame.image) or frame.cut
+        decoded = upright_frames(self._source, self._planes, self._first)
+        for number, (frame, upright, colours) in enumerate(decoded, start=self._first):
+            cut = is_cut(colours) or frame.cut
             state = _named("cuts_", is_cut.read_state()) if self._ends_segment(number) else None
-            self._decoded.put(_Job(upright, frame.pts, frame.duration, cut, state))
+            self._decoded.put(_Job(upright, frame.pts, frame.duration, cut, frame.border, state))
         self._decoded.put(None)
 
     def _infer(self) -> None:
@@ -145,8 +151,9 @@ class Pipeline:
         width, height = self._sink.info.width, self._sink.info.height
         if self._turns_back % 2:
             width, height = height, width
+        shape = (height, width, 3) if self._planes is None else (height * 3 // 2, width)
         for _ in range(QUEUE_LENGTH):
-            self._buffers.put(np.empty((height, width, 3), np.uint8))
+            self._buffers.put(np.empty(shape, np.uint8))
         engine.reset()
         while (job := self._decoded.get()) is not None:
             image = self._buffers.get()
@@ -157,8 +164,12 @@ class Pipeline:
             if job.cut:
                 engine.reset()
                 self.cuts += 1
+            if hasattr(engine, "keep_black"):
+                engine.keep_black(job.border)
             engine(job.image, out=image)
-            state = None if job.state is None else {**job.state, **_read_memory(engine)}
+            if job.border is not None and not hasattr(engine, "keep_black"):
+                blacken(image, job.border)
+            state = None if job.state is None else {**job.state, **_numbered("memory_", read_memory(engine))}
             self._finished.put(replace(job, image=image, state=state))
             self.frames += 1
             self._meter.update(self.frames)
@@ -166,7 +177,8 @@ class Pipeline:
 
     def _encode(self) -> None:
         while (job := self._finished.get()) is not None:
-            self._sink.write(np.rot90(job.image, -self._turns_back), job.pts, job.duration)
+            turned = job.image if self._planes is not None else np.rot90(job.image, -self._turns_back)
+            self._sink.write(turned, job.pts, job.duration)
             self._buffers.put(job.image)
             if job.state is not None:
                 self._segments.close_segment(job.state)
@@ -184,27 +196,40 @@ class Pipeline:
         memory = self._kept("memory_")
         if memory:
             self._engine(image, out=out)  # an engine has room for a memory when it has seen a frame
-            self._engine.load_state(_memory_of(memory))
+            load_memory(self._engine, [array for _, array in sorted(memory.items())])
+
+
+def without_rgb(source: Source, engine: FrameEngine, sink: Sink) -> tuple[FrameEngine, PlaneFormat | None]:
+    """The engine for planes and their format, where all three handle the same ones and the picture stays as it lies.
+
+    Else the engine itself, and None.
+    """
+    planes = getattr(source, "planes", None)
+    if planes is None or planes != getattr(sink, "planes", None) or not hasattr(engine, "for_planes"):
+        return engine, None
+    before, after = source.info, sink.info
+    if before.rotation or after.rotation or (before.width, before.height) != (after.width, after.height):
+        return engine, None
+    found = engine.for_planes(planes)
+    return (engine, None) if found is None else (found, planes)
+
+
+def upright_frames(
+    source: Source, planes: PlaneFormat | None, first: int = 0
+) -> Iterator[tuple[Frame, np.ndarray, np.ndarray]]:
+    """The frames from number `first` on, each with its upright image and its colours, (h, w, 3) RGB, for cuts."""
+    if planes is not None:
+        for frame in source.read(first, planes=True):
+            yield frame, frame.image, planes.samples(frame.image)
+        return
+    turns = round(source.info.rotation / 90)
+    for frame in source.read(first) if first else source:
+        yield frame, np.ascontiguousarray(np.rot90(frame.image, turns)), frame.image
 
 
 def _named(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:
     return {prefix + key: array for key, array in arrays.items()}
 
 
-def _read_memory(engine: FrameEngine) -> dict[str, np.ndarray]:
-    """The memory of an engine as arrays, whose names tell their order and whether they were tensors."""
-    memory = {}
-    for number, item in enumerate(engine.read_state()):
-        kind = "tensor" if isinstance(item, Tensor) else "array"
-        memory[f"memory_{number:04d}_{kind}"] = _as_array(item) if isinstance(item, Tensor) else item.copy()
-    return memory
-
-
-def _as_array(tensor: Tensor) -> np.ndarray:
-    """A copy. numpy has no bfloat16, which float32 holds exactly."""
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
-
-
-def _memory_of(arrays: Arrays) -> list[Tensor | np.ndarray]:
-    return [torch.from_numpy(array) if key.endswith("tensor") else array for key, array in sorted(arrays.items())]
+def _numbered(prefix: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{prefix}{number:04d}": array for number, array in enumerate(arrays)}

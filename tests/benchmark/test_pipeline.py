@@ -25,6 +25,7 @@ def test_every_stage_is_measured_and_the_limit_named(tmp_path: Path) -> None:
     slowest = max(rows[stage]["ms"] for stage in STAGES)
     assert rows["overlapped"]["of_slowest"] == pytest.approx(slowest / rows["overlapped"]["ms"])
     assert result.notes[-1].startswith("limit: ") and "64x48, 6 frames" in result.settings["film"]
+    assert result.settings["frames"] == "planes (bt601-limited)", "as stylize_video has them"
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 

@@ -1,5 +1,6 @@
 """`live.py` as a person starts it: in real processes, and with mistakes."""
 
+import math
 import os
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 
 from tests.media import make_video, read_numbers
 from vst.checkpoint import save_stylizer, stylizer_content
-from vst.commands.live import live, read_names, read_size
+from vst.commands.live import _tell, live, read_names, read_size
 from vst.errors import UserError
+from vst.live.loop import LiveReport, SinkReport
+from vst.live.meter import Pace
 from vst.networks import build_stylizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,3 +115,13 @@ def test_stopping_leaves_a_whole_file(folder: Path, running: Callable[..., subpr
     said = process.stdout.read()
     assert "painted" in said and "Traceback" not in said and said.rstrip().endswith("out.mp4")
     assert len(numbers_of(folder / "out.mp4")) >= 10 and not list(folder.glob(".*.part"))
+
+
+def test_only_what_was_written_is_named(capsys: pytest.CaptureFixture) -> None:
+    sinks = [SinkReport("a.mkv", 0, 0, Pace(0.0, math.nan, math.nan)), SinkReport("b.mp4", 3, 0, Pace(25.0, 0.1, 0.2))]
+    _tell(LiveReport(0.1, 3, 3, 0, 0, 0, 0, 0, 1.0, 0, sinks))
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "a.mkv: no frame came that far, so nothing was written",
+        "b.mp4: 3 frames, 0 skipped, 25.0 FPS, latency p50 100 ms, p95 200 ms",
+        "b.mp4",
+    ]

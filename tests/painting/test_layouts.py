@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
-from tests.painting.engines import Invert, engine, film
+from tests.painting.engines import Invert, engine, film, network
 from vst.errors import UserError
+from vst.networks import SlowTone, Stylizer
 from vst.painting import Look, Painter
+from vst.painting.compare import Comparison
 from vst.painting.layouts import Stereo
+from vst.runtime import open_engine
 
 AXES = {"side_by_side": 1, "top_bottom": 0}
 
@@ -54,6 +60,19 @@ def test_stereo_carries_time_and_state() -> None:
     assert stereo("top_bottom").output_size(65, 48) == (65, 48)
 
 
+@pytest.mark.parametrize("layout", AXES)
+@pytest.mark.parametrize("how", ["split", "wipe", "side"])
+def test_each_eye_has_its_own_comparison(layout: str, how: str) -> None:
+    pair = np.concatenate([film(1)[0], film(1, seed=1)[0]], AXES[layout])
+    both = Stereo(*(Comparison(Painter({"a": Invert()}), how) for _ in range(2)), layout)
+    both.at(1.0)
+    alone = Comparison(Painter({"a": Invert()}), how)
+    alone.at(1.0)
+    expected = np.concatenate([alone(eye) for eye in np.split(pair, 2, AXES[layout])], AXES[layout])
+    assert np.array_equal(both(pair), expected)
+    assert both.output_size(*pair.shape[1::-1]) == expected.shape[1::-1]
+
+
 @pytest.mark.parametrize("memory", ["gru", "aligned", "none"])
 @pytest.mark.parametrize(
     "look",
@@ -76,11 +95,19 @@ def test_without_wrapping_there_is_a_seam() -> None:
     assert difference.max() > 2
 
 
-def test_a_panorama_of_any_width_keeps_its_size_and_resumes() -> None:
-    whole, frames = Painter({"a": engine()}, wrap=True), film(6, 40, 85)
+def toned() -> Painter:
+    tone = SlowTone(pace=0.1)
+    tone.set_style([torch.linspace(0, 1, 3 * 24 * 24).reshape(3, 24, 24)])
+    return Painter({"a": open_engine(Stylizer(network().generator, network().temporal, tone).eval())}, wrap=True)
+
+
+@pytest.mark.parametrize("painter", [lambda: Painter({"a": engine()}, wrap=True), toned], ids=["plain", "tone"])
+def test_a_panorama_of_any_width_keeps_its_size_and_resumes(painter: Callable[[], Painter]) -> None:
+    frames = [np.multiply(f, 1 - n / 8, casting="unsafe").astype(np.uint8) for n, f in enumerate(film(6, 40, 85))]
+    whole = painter()
     for frame in frames[:3]:
         assert whole(frame).shape == (40, 85, 3)
-    resumed = Painter({"a": engine()}, wrap=True)
+    resumed = painter()
     resumed.load_state(whole.read_state())
     for frame in frames[3:]:
         assert np.array_equal(whole(frame), resumed(frame))

@@ -12,6 +12,7 @@ from tests.media import make_video
 from tests.painting.engines import Flat, Invert, engine, film
 from vst.errors import UserError
 from vst.painting import Look, Painter
+from vst.painting.layouts import Stereo
 from vst.painting.masks import ChromaKey, FileMask, Masked
 
 RED = (200, 30, 20)
@@ -77,33 +78,99 @@ def painted_columns(image: np.ndarray, frame: np.ndarray) -> int:
     return int((np.abs(image[24].astype(int) - RED).max(1) < 20).sum())
 
 
+BLACK = np.zeros((48, 80, 3), np.uint8)
+
+
+def at(masked: Masked, seconds: float, frame: np.ndarray = BLACK) -> np.ndarray:
+    masked.at(seconds)
+    return masked(frame)
+
+
+def shown(masked: Masked, times: list[float]) -> list[int]:
+    """Numbers of the masks of `sweep` that are seen at these times."""
+    return [round(painted_columns(at(masked, time), BLACK) / 8) for time in times]
+
+
 def test_a_mask_video_runs_along_and_its_last_frame_holds(tmp_path: Path) -> None:
-    file = make_video(tmp_path / "mask.mp4", sweep(6), options={"crf": "1"})
-    masked, frames = Masked(red(), FileMask(file)), [np.zeros((48, 80, 3), np.uint8)] * 9
-    widths = [painted_columns(masked(frame), frame) for frame in frames]
-    assert np.abs(np.array(widths) - [0, 8, 16, 24, 32, 40, 40, 40, 40]).max() <= 1
+    file = make_video(tmp_path / "mask.mp4", sweep(6), options={"crf": "1"}, fps=10)
+    assert shown(Masked(red(), FileMask(file)), [n / 10 for n in range(9)]) == [0, 1, 2, 3, 4, 5, 5, 5, 5]
+
+
+def test_a_mask_video_is_shown_at_its_times(tmp_path: Path) -> None:
+    """Whatever its rate is, and when the film's times do not begin at 0, as those of a broadcast."""
+    file = make_video(tmp_path / "mask.mp4", sweep(6), options={"crf": "1"}, fps=10)
+    assert shown(Masked(red(), FileMask(file)), [n / 20 for n in range(8)]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert shown(Masked(red(), FileMask(file)), [7 + n / 5 for n in range(4)]) == [0, 2, 4, 5]
+    assert shown(Masked(red(), FileMask(file, begin=0.3)), [0, 0.1, 0.2, 0]) == [3, 4, 5, 3]
+    uneven = make_video(tmp_path / "vfr.mp4", sweep(4), options={"crf": "1"}, pts=[40, 240, 280, 900])
+    assert shown(Masked(red(), FileMask(uneven)), [0, 0.19, 0.2, 0.23, 0.25, 0.8, 0.9]) == [0, 0, 1, 1, 2, 2, 3]
+    rounded = [0.033, 0.067, 0.1, 0.133, 0.167]  # milliseconds, as Matroska has them
+    thirtieths = make_video(tmp_path / "30.mp4", sweep(6), options={"crf": "1"}, fps=30)
+    assert shown(Masked(red(), FileMask(thirtieths)), [0.0, *rounded]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_folder_of_masks_runs_at_the_rate_of_the_film(tmp_path: Path) -> None:
+    for number, picture in enumerate(sweep(6)):
+        saved(tmp_path / f"{number}.png", picture)
+    assert shown(Masked(red(), FileMask(tmp_path, fps=50)), [0, 0.02, 0.06, 0.08]) == [0, 1, 3, 4]
+
+
+def test_a_mask_of_one_picture_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = FileMask(saved(tmp_path / "mask.png", left_half(48, 80)))
+    first = mask(BLACK)
+    monkeypatch.setattr(FileMask, "_fitted", lambda *_: pytest.fail("it was fitted again"))
+    mask.at(0.5)
+    assert mask(BLACK) is first
+
+
+def test_each_eye_has_its_half_of_the_mask(tmp_path: Path) -> None:
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24, :16] = picture[24:, 32:] = 255
+    file, (frame,) = saved(tmp_path / "mask.png", picture), film(1)
+    for layout, axis in (("side_by_side", 1), ("top_bottom", 0)):
+        masks = [FileMask(file, eye=(number, layout)) for number in (0, 1)]
+        for mask in masks:
+            mask.check(*((32, 48) if axis else (64, 24)))
+            with pytest.raises(UserError, match=r"^mask .* is 64x48 and the film"):
+                mask.check(64, 48)
+        both = Stereo(*(Masked(red(), mask, feather=4) for mask in masks), layout)(frame)
+        seams = [np.ascontiguousarray(half) for half in np.split(frame, 2, axis)]
+        alone = [saved(tmp_path / f"{n}.png", half) for n, half in enumerate(np.split(picture, 2, axis))]
+        expected = [Masked(red(), FileMask(f), feather=4)(half) for f, half in zip(alone, seams, strict=True)]
+        assert np.array_equal(both, np.concatenate(expected, axis))
+
+
+def test_the_soft_edge_of_a_panorama_has_no_seam(tmp_path: Path) -> None:
+    picture, (frame,) = np.zeros((48, 64, 3), np.uint8), film(1)
+    picture[:, :20] = 255
+    turned = [saved(tmp_path / "a.png", picture), saved(tmp_path / "b.png", np.roll(picture, 30, 1))]
+    here, there = (Masked(red(), FileMask(file), feather=6, wrap=True) for file in turned)
+    assert np.array_equal(np.roll(here(frame), 30, 1), there(np.roll(frame, 30, 1)))
 
 
 def test_cuts_do_not_rewind_a_mask_and_its_place_is_part_of_the_state(tmp_path: Path) -> None:
-    file = make_video(tmp_path / "mask.mp4", sweep(6), options={"crf": "1"})
+    file = make_video(tmp_path / "mask.mp4", sweep(6), options={"crf": "1"}, fps=10)
     frames = film(9, 48, 80)
+    times = [2 + n / 10 for n in range(9)]
 
     def masked() -> Masked:
         return Masked(Painter({"a": engine()}, Look(calm=0.5)), FileMask(file))
 
     for stop in (2, 4, 7):
         whole = masked()
-        for frame in frames[:stop]:
-            whole(frame)
+        for time, frame in zip(times[:stop], frames, strict=False):
+            at(whole, time, frame)
         state = whole.read_state()
         resumed = masked()
+        at(resumed, times[stop], frames[stop])  # as a pipeline does, to make room for the memory
         resumed.load_state(state)
-        for frame in frames[stop:]:
-            assert np.array_equal(resumed(frame), whole(frame))
+        assert np.array_equal(resumed(frames[stop]), at(whole, times[stop], frames[stop]))
+        for time, frame in zip(times[stop + 1 :], frames[stop + 1 :], strict=True):
+            assert np.array_equal(at(resumed, time, frame), at(whole, time, frame))
     moving = Masked(red(), FileMask(file))
-    black = np.zeros((48, 80, 3), np.uint8)
-    moving(black), moving.reset(), moving(black)
-    assert abs(painted_columns(moving(black), black) - 16) <= 1
+    assert shown(moving, [0, 0.1]) == [0, 1]
+    moving.reset()
+    assert shown(moving, [0.2]) == [2]
 
 
 def green_screen() -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from tests.media import decode_sequentially, make_video, read_numbers
 from tests.studio.browser import CHROMIUM, Browser
 from tests.studio.serving import Client
+from vst.studio.stills import Stills
 from vst.video import probe
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -276,3 +278,33 @@ def test_it_fits_its_width_in_every_state(page: Browser, film: Path, name: str) 
     page.click("#camera")
     reach(page, "live")
     fits()
+
+
+def test_a_painting_never_stands_where_the_original_belongs(
+    page: Browser, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Stills.original
+
+    async def late(self: Stills, *asked) -> bytes:
+        await asyncio.sleep(1)
+        return await quick(self, *asked)
+
+    monkeypatch.setattr(Stills, "original", late)
+    load_film(page, film)
+    assert page.run("document.querySelector('#original-image').naturalWidth") == 96
+
+
+def test_a_reload_finds_its_film_again(page: Browser, studio: Client, film: Path) -> None:
+    load_film(page, film)
+    choose_style(page, "slow")
+    page.click("#render")
+    reach(page, "rendering")
+    page.open(studio.url)
+    reach(page, "rendering")
+    reach(page, "done")
+    page.open(studio.url)
+    reach(page, "done")
+    page.click("#leave")
+    reach(page, "welcome")
+    page.open(studio.url)
+    reach(page, "welcome")

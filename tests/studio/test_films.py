@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import av
@@ -14,6 +16,9 @@ from PIL import Image
 
 from tests.media import decode_sequentially, make_video, read_number, read_numbers
 from tests.studio.serving import Client, running
+from vst.studio import app, jobs, uploads
+from vst.studio.refusal import Refusal
+from vst.studio.settings import Settings
 from vst.video import probe
 
 
@@ -158,6 +163,52 @@ def test_what_nobody_asks_for_is_removed(tmp_path: Path, film: Path) -> None:
         assert gone.status == 404 and "choose it again" in gone.json["error"]
 
 
+def test_a_render_that_nobody_follows_gives_its_place_to_others(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "ABANDONED_SECONDS", 0.5)
+    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.1)
+    with running(tmp_path, max_jobs=1) as studio:
+        upload = studio.upload(film).json["id"]
+        followed = studio.render(upload, "slow").json["id"]
+        studio.until(followed, "done")  # three seconds, asked for all the while
+        left = studio.render(upload, "slow").json["id"]
+        deadline = time.monotonic() + 20
+        while (started := studio.render(upload, "same")).status == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert started.status == 202 and studio.ask("GET", f"/api/renders/{left}").status == 404
+
+
+def test_a_film_has_one_finished_render(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(tmp_path) as studio:
+        upload, other = (studio.upload(film).json["id"] for _ in range(2))
+        renders = [studio.render(one, "same").json["id"] for one in (other, upload)]
+        for render in renders:
+            studio.until(render, "done")
+        studio.until(studio.render(upload, "negative").json["id"], "done")
+        assert sorted(path.suffix for path in studio.files()) == [".film", ".film", ".mp4", ".mp4"]
+        assert [studio.ask("GET", f"/api/renders/{render}").status for render in renders] == [200, 404]
+        monkeypatch.setattr(uploads, "SPARE_BYTES", 1 << 60)
+        full = studio.render(upload, "same")
+        assert full.status == 503 and "disk is nearly full" in full.json["error"]
+
+
+def test_a_film_that_trickles_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "SILENCE_SECONDS", 0.3)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            yield b"1"
+
+    kept = uploads.Uploads(tmp_path, Settings())
+    began = time.monotonic()
+    with pytest.raises(Refusal, match="too slowly"):
+        asyncio.run(kept.receive("film", trickle(), None))
+    assert time.monotonic() - began < 4 and list(tmp_path.iterdir()) == []
+
+
 def test_the_end_of_a_studio_removes_its_folder(tmp_path: Path, film: Path) -> None:
     (tmp_path / "mine.txt").write_text("of the user")
     with running(tmp_path) as studio:
@@ -181,8 +232,9 @@ def test_thumbnails_are_painted_once(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from tests.studio.serving import STYLES
-    from vst.studio.thumbnails import thumbnail
+    from vst.studio.thumbnails import photograph, thumbnail
 
+    assert photograph().flags.writeable  # torch warns of frames that it could not write to
     opened = []
     style = replace(STYLES["negative"], key="abc", open=lambda: opened.append(1) or STYLES["negative"].open())
     first = thumbnail(style, tmp_path / "cache")

@@ -121,7 +121,8 @@ def test_what_is_left_of_a_segment_without_its_index_does_not_count(tmp_path: Pa
     ("changes", "words"),
     [
         ({"job": {"look": "red"}}, "look was blue, is red"),
-        ({"crf": 30}, "encoding was .*'crf': '18'.* is .*'crf': '30'"),
+        ({"crf": 30}, "encoding.options.crf was 18, is 30"),
+        ({"job": {"look": {"calm": 0, "strength": 1}}}, "look was blue, is None; look.calm was None, is 0; look.str"),
     ],
 )
 def test_another_job_is_refused_and_loses_nothing(changes: dict, words: str, tmp_path: Path) -> None:

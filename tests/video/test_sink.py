@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from fractions import Fraction
@@ -14,7 +15,8 @@ from PIL import Image
 
 from tests import media
 from vst.errors import UserError
-from vst.video.sink import open_sink
+from vst.video import new_video
+from vst.video.sink import PipeWriter, open_sink
 from vst.video.source import open_source
 
 
@@ -43,10 +45,17 @@ def test_frames_become_pictures(tmp_path: Path) -> None:
         np.testing.assert_array_equal(_pictures(tmp_path / "frames"), np.stack([f.image for f in reader]))
     _copy(source, tmp_path / "jpg" / "f%03d.jpg")
     assert _names(tmp_path / "jpg")[0] == "f001.jpg"
+    made = _copy(source, tmp_path / "odd" / "100%_%05d.png")
+    assert _names(made.parent)[11] == "100%_00012.png"
     assert media.read_numbers(_pictures(tmp_path / "jpg")) == list(range(12))
     difference = np.abs(np.stack(_pictures(tmp_path / "jpg")).astype(int) - np.stack(decoded))
     assert difference.mean() < 4
-    assert _names(tmp_path) == ["frames", "in.mp4", "jpg"]
+    assert _names(tmp_path) == ["frames", "in.mp4", "jpg", "odd"]
+
+
+def test_a_folder_is_called_by_its_own_name(tmp_path: Path) -> None:
+    with open_source(media.make_video(tmp_path / "in.mp4", n=2)) as source:
+        assert open_sink(tmp_path / "frames", source.info).path == tmp_path / "frames"
 
 
 def test_pictures_lie_upright(tmp_path: Path) -> None:
@@ -105,6 +114,26 @@ def test_an_exception_leaves_nothing(name: str, tmp_path: Path) -> None:
     assert _names(tmp_path) == ["in.mp4"]
 
 
+@pytest.mark.parametrize("name", ["out.gif", "out.mp4"])
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(name: str, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    source = media.make_video(tmp_path / "in.mp4", frames=_noise(12, 96, 128), options={"crf": "10"})
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from tests.video import test_sink; "
+        "test_sink._copy(sys.argv[1], sys.argv[2])"
+    )
+    command = [sys.executable, "-c", code, str(source), str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], timeout=60, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last == f"vst.errors.UserError: {tmp_path / name}: the disk is full; free some space and start again"
+    assert _names(tmp_path) == ["in.mp4"]
+
+
+def _noise(count: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
 @pytest.mark.parametrize("name", ["out.gif", "frames", "one.jpg"])
 def test_no_frame_makes_no_output(name: str, tmp_path: Path) -> None:
     with open_source(media.make_video(tmp_path / "in.mp4", n=3)) as source, pytest.raises(UserError, match="no frame"):
@@ -154,6 +183,21 @@ def test_y4m_on_standard_output(size: tuple[int, int], tmp_path: Path) -> None:
         assert media.read_numbers([f.to_ndarray(format="rgb24") for f in container.decode(stream)]) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("size", [(64, 48), (1280, 720)])
+def test_y4m_has_the_colours_for_a_reader_that_knows_nothing_of_it(size: tuple[int, int], tmp_path: Path) -> None:
+    """FFmpeg and PyAV take a matrix that is not stated for BT.601, at every size; chroma lies amid its four pixels."""
+    width, height = size
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2], image[:, width // 2 :] = (20, 160, 60), (200, 40, 30)
+    out = io.BytesIO()
+    with PipeWriter(out, new_video(width, height, 25), "y4m") as writer:
+        writer.write(image)
+    out.seek(0)
+    with av.open(out, format="yuv4mpegpipe") as container:
+        read = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(read.astype(int) - image).max() <= 3
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pipe that breaks")
 def test_a_reader_that_goes_away_is_told_in_one_line(tmp_path: Path) -> None:
     source = media.make_video(tmp_path / "in.mp4", n=60)
@@ -173,6 +217,7 @@ def test_a_reader_that_goes_away_is_told_in_one_line(tmp_path: Path) -> None:
         ("out.tiff", {}, r"\.tiff is not one of \.mp4, .*\.gif.*folder of pictures"),
         ("out.gif", {"crf": 20}, r"crf=20: .*out\.gif is no video file"),
         ("f%d.bmp", {}, r"written as \.png"),
+        ("f%d_%d.png", {}, r"holds more than one number; give one, such as frame_%05d\.png"),
         ("absent/frames/f%d.png", {}, "does not exist; create it first"),
         ("absent/out.gif", {}, "does not exist"),
         ("taken.png", {}, "exists already"),

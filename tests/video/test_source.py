@@ -105,6 +105,7 @@ def test_damage_before_a_cut_does_not_matter(tmp_path: Path) -> None:
         ({"start": -1}, "start=-1 is no time"),
         ({"fps": 0}, "fps=0 is not between 0 and 1000"),
         ({"hwaccel": "abacus"}, "hwaccel=abacus is not one of"),
+        ({"crossfade": 1}, "crossfade=1 mixes one video into the next and there is no other"),
     ],
 )
 def test_wrong_values_are_told_at_once(options: dict, words: str, tmp_path: Path) -> None:
@@ -118,6 +119,8 @@ def test_wrong_values_are_told_at_once(options: dict, words: str, tmp_path: Path
 def test_a_cut_behind_the_end_is_told(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "v.mp4", n=5)
     with open_source(path, start=7) as source, pytest.raises(UserError, match=r"its last is at 0\.16 s"):
+        list(source)
+    with open_source(path, start=0.05, end=0.06) as source, pytest.raises(UserError, match=r"the next is at 0\.08 s"):
         list(source)
 
 

@@ -170,3 +170,21 @@ def test_sound_of_what_is_read_once_goes_along(start, end, tmp_path: Path) -> No
     for track in (0, 1):
         assert _packets(piped, track=track) == _packets(file, track=track)
     assert media.read_numbers(media.decode_sequentially(piped)) == media.read_numbers(media.decode_sequentially(file))
+
+
+def test_tracks_keep_what_players_choose_by(tmp_path: Path) -> None:
+    """The sound and subtitles that are played by default, or always."""
+    kinds = av.stream.Disposition
+    plain = media.add_extras(media.make_video(tmp_path / "p.mkv", n=50, audio="multi"), tmp_path / "q.mkv", "subrip")
+    wanted = [kinds.default, kinds.comment, kinds.default, kinds.default | kinds.forced]
+    with av.open(str(plain)) as before, av.open(str(tmp_path / "in.mkv"), "w") as after:
+        tracks = [after.add_stream_from_template(stream) for stream in before.streams]
+        for track, disposition in zip(tracks, wanted, strict=True):
+            track.disposition = disposition
+        for packet in before.demux():
+            if packet.size:
+                packet.stream = tracks[packet.stream.index]
+                after.mux(packet)
+    with av.open(str(_copy(tmp_path / "in.mkv", tmp_path / "out.mkv"))) as result:
+        tracks = [*result.streams.video, *result.streams.audio, *result.streams.subtitles]
+        assert [track.disposition for track in tracks] == wanted

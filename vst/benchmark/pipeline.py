@@ -18,6 +18,7 @@ import numpy as np
 from vst.benchmark.results import Benchmark
 from vst.cuts import CutDetector
 from vst.errors import UserError
+from vst.pipeline import upright_frames, without_rgb
 from vst.runtime import Engine
 from vst.stream import stylize_video
 from vst.video import VideoReader, VideoWriter
@@ -105,37 +106,47 @@ class _Stages:
         self._engine, self._film, self._output, self._encoder = engine, film, folder / "film.mp4", encoder
         with VideoReader(film) as reader:
             self._info = reader.info
-            size = 3 * self._info.width * self._info.height
-            kept = list(islice(reader, max(2, int(KEPT_BYTES / 2 / size))))
-        if not kept:
-            raise UserError(f"input={film}: no frame could be read")
-        turns = round(self._info.rotation / 90)
-        self._first = kept[0]
-        self._frames = [np.ascontiguousarray(np.rot90(frame.image, turns)) for frame in kept]
-        self._engine.reset()
-        self._styled = [np.ascontiguousarray(np.rot90(engine(frame), -turns)) for frame in self._frames]
+            with VideoWriter(self._output, self._info, **encoder) as writer:
+                self._running, self._planes = without_rgb(reader, engine, writer)
+                self._running.reset()
+                size = 3 * self._info.width * self._info.height
+                kept = islice(upright_frames(reader, self._planes), max(2, int(KEPT_BYTES / 2 / size)))
+                self._frames, self._styled = [], []
+                for frame, image, _ in kept:
+                    self._frames.append(image)
+                    self._styled.append(self._lying(self._running(image)))
+                    writer.write(self._styled[-1], frame.pts, frame.duration)
+                    if len(self._frames) == 1:
+                        self._first = frame
+                if not self._frames:
+                    raise UserError(f"input={film}: no frame could be read")
         self._count = self.decode()
+
+    def _lying(self, image: np.ndarray) -> np.ndarray:
+        """An upright image as it is stored."""
+        if self._planes is not None:
+            return image
+        return np.ascontiguousarray(np.rot90(image, -round(self._info.rotation / 90)))
 
     def describe(self) -> dict[str, Any]:
         info = self._info
         film = f"{info.width}x{info.height}, {self._count} frames, {info.codec}"
-        return {"film": film, "engine": self._engine.describe(), "encoder": self._encoder}
+        wire = "RGB" if self._planes is None else f"planes ({self._planes.name})"
+        return {"film": film, "engine": self._engine.describe(), "frames": wire, "encoder": self._encoder}
 
     def decode(self) -> int:
         is_cut, count = CutDetector(), 0
         with VideoReader(self._film) as reader:
-            turns = round(reader.info.rotation / 90)
-            for frame in reader:
-                np.ascontiguousarray(np.rot90(frame.image, turns))
-                is_cut(frame.image)
+            for _, _, colours in upright_frames(reader, self._planes):
+                is_cut(colours)
                 count += 1
         return count
 
     def model(self) -> int:
         out = np.empty_like(self._frames[0])
-        self._engine.reset()
+        self._running.reset()
         for frame in islice(cycle(_to_and_fro(self._frames)), self._count):
-            self._engine(frame, out=out)
+            self._running(frame, out=out)
         return self._count
 
     def encode(self) -> int:

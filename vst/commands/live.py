@@ -53,8 +53,6 @@ def live(cfg: DictConfig) -> None:
     if _is_in_foreground():
         controls.listen()
     _tell(loop.run())
-    for sink in sinks:
-        print(sink.name)
 
 
 def read_size(given: str | None) -> tuple[int, int] | None:
@@ -114,5 +112,11 @@ def _tell(report: LiveReport) -> None:
         f"{r.cuts} cuts, {r.reconnects} reconnects, scale {r.scale:.2f} after {r.scale_changes} changes"
     )
     for sink in r.sinks:
+        if not sink.delivered:
+            print(f"{sink.name}: no frame came that far, so nothing was written")
+            continue
         pace = f"{sink.pace.fps:.1f} FPS, latency p50 {sink.pace.p50 * 1000:.0f} ms, p95 {sink.pace.p95 * 1000:.0f} ms"
         print(f"{sink.name}: {sink.delivered} frames, {sink.skipped} skipped, {pace}")
+    for sink in r.sinks:
+        if sink.delivered:
+            print(sink.name)

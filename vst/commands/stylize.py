@@ -6,6 +6,8 @@ import hashlib
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,11 @@ from vst.painting import Painter
 from vst.painting.camera import Camera
 from vst.painting.compare import Comparison
 from vst.painting.framing import Framed, read_crop, read_size, seen_size
-from vst.painting.layouts import Stereo, check_eyes
-from vst.painting.look import check_palette
-from vst.painting.masks import ChromaKey, FileMask, Masked
+from vst.painting.layouts import Layout, Stereo, check_eyes, one_eye
+from vst.painting.look import Look, check_palette
+from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
 from vst.painting.stage import Paints
-from vst.painting.timeline import KEYED, read_look
+from vst.painting.timeline import KEYED, Timeline, read_look
 from vst.runtime import TILES, Engine, choose_engine, open_engine
 from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
@@ -33,7 +35,7 @@ from vst.stream import stylize_video
 from vst.video.pictures import PICTURES, is_picture
 from vst.video.probe import is_stream
 from vst.video.sink import STDOUT, open_sink
-from vst.video.source import DEFAULT_FPS, find_inputs, open_source
+from vst.video.source import DEFAULT_FPS, Source, find_inputs, open_source, parse_seconds
 
 log = logging.getLogger("vst")
 
@@ -55,43 +57,54 @@ def stylize(cfg: DictConfig) -> None:
         _log_to_stderr()
     files = named_files(asked["checkpoint"], "checkpoint")
     look, timeline = read_look({key: asked[key] for key in LOOK_KEYS}, files)
-    mask = _mask(**asked["mask"])
     # In this order the mistakes come before engines are opened, which takes a while.
     models = {name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in files.items()}
     crop, frame_size = read_crop(asked["crop"]), read_size(asked["size"])
-    source, size = _source(asked)
-    if size is not None:
-        size = seen_size(size, crop, frame_size)
-    if size is not None and asked["stereo"] != "none":
-        check_eyes(*size, asked["stereo"])
-    if size is not None and mask is not None:
-        mask.check(*size)
-    seen = _seen_at_once(size or USUAL_SIZE, asked["stereo"], look.scale)
+    film = _film(asked)
+    layout = None if asked["stereo"] == "none" else asked["stereo"]
+    masks = [_mask(asked["mask"], film, eye) for eye in ([None] if layout is None else [(0, layout), (1, layout)])]
+    size = None if film.size is None else _eye_size(seen_size(film.size, crop, frame_size), layout)
+    for mask in masks:
+        if size is not None and mask is not None:
+            mask.check(*size)
+    seen = _seen_at_once(size or USUAL_SIZE, look.scale)
     openings = {name: _Opening(model, asked, seen) for name, model in models.items()}
 
-    def painter() -> Painter:
-        return Painter({name: opened() for name, opened in openings.items()}, look, timeline, asked["panorama"])
+    def view(mask: FileMask | ChromaKey | None) -> Paints:
+        engines = {name: opened() for name, opened in openings.items()}
+        stage: Paints = Painter(engines, look, timeline, asked["panorama"])
+        if mask is not None:
+            stage = Masked(stage, mask, asked["mask"]["invert"], asked["mask"]["feather"], asked["panorama"])
+        return stage if asked["compare"] == "none" else Comparison(stage, asked["compare"])
 
-    stage: Paints = painter() if asked["stereo"] == "none" else Stereo(painter(), painter(), asked["stereo"])
-    if mask is not None:
-        stage = Masked(stage, mask, asked["mask"]["invert"], asked["mask"]["feather"])
-    if asked["compare"] != "none":
-        stage = Comparison(stage, asked["compare"])
+    if _is_bare(asked, look, timeline):
+        stage = openings[look.style or next(iter(openings))]()  # without a painter frames need not even become RGB
+    else:
+        stage = view(masks[0]) if layout is None else Stereo(*map(view, masks), layout)
     if crop is not None or frame_size is not None:
         stage = Framed(stage, crop, frame_size)
-    keys = SINK_KEYS if isinstance(source, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
+    keys = SINK_KEYS if isinstance(film.given, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
     options = {key: asked[key] for key in (*keys, "resume", "audio")}
-    report = stylize_video(stage, source, asked["output"], job=_job(asked, files), **options)
+    report = stylize_video(stage, film.given, asked["output"], job=_job(asked, files), **options)
     cuts = f", {report.cuts} cut{'' if report.cuts == 1 else 's'}" if report.cuts else ""
     said = f"{report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps){cuts}\n{report.output}"
     print(said, file=sys.stderr if asked["output"] == STDOUT else sys.stdout)
 
 
-def _source(asked: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
-    """What `stylize_video` takes as its input, and its upright size, None where it can be read only once.
-
-    Raises UserError for an input or an output that cannot be.
+@dataclass(frozen=True)
+class _Film:
+    """What is painted: what `stylize_video` takes for it, its upright size and rate, None where it can be read only
+    once, and the seconds of the whole film at which it begins.
     """
+
+    given: Any
+    size: tuple[int, int] | None
+    fps: Fraction | None
+    begin: Fraction
+
+
+def _film(asked: Mapping[str, Any]) -> _Film:
+    """Raises UserError for an input or an output that cannot be."""
     given = asked["input"]
     if asked["camera"] != "none":
         if not is_picture(given):
@@ -100,12 +113,32 @@ def _source(asked: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
             )
         source = given = Camera(given, asked["camera"], asked["duration"], asked["fps"] or DEFAULT_FPS)
     elif any(is_stream(location) for location in find_inputs(given)):
-        return given, None
+        return _Film(given, None, None, parse_seconds(asked["start"], "start") or Fraction(0))
     else:
         source = open_source(given, **{key: asked[key] for key in SOURCE_KEYS})
     with source:
         open_sink(asked["output"], source.info, **{key: asked[key] for key in SINK_KEYS})  # tells what is wrong with it
-        return given, source.info.upright_size
+        return _Film(given, source.info.upright_size, source.info.fps, _begin(asked, source))
+
+
+def _begin(asked: Mapping[str, Any], source: Source) -> Fraction:
+    if asked["mask"]["file"] is None:
+        return Fraction(0)
+    begin = begin_of(source, parse_seconds(asked["start"], "start"))
+    if asked["fps"] is not None:
+        begin += 1 / (2 * source.info.fps)  # a frame of a constant rate is the one shown in the middle of its time
+    return begin
+
+
+def _is_bare(asked: Mapping[str, Any], look: Look, timeline: Timeline | None) -> bool:
+    """Whether a frame becomes what the engine makes of it, and nothing else."""
+    around = timeline, asked["crop"], asked["size"], asked["mask"]["file"], asked["mask"]["color"]
+    if any(effect is not None for effect in around) or asked["stereo"] != "none" or asked["compare"] != "none":
+        return False
+    if asked["panorama"] or asked["resume"]:
+        return False
+    pulled = bool(look.palette) and look.palette_strength > 0
+    return look.strength == look.scale == 1 and look.calm == look.preserve_color == 0 and not pulled and not look.blend
 
 
 def _log_to_stderr() -> None:
@@ -115,20 +148,23 @@ def _log_to_stderr() -> None:
             handler.setStream(sys.stderr)
 
 
-def _mask(
-    file: str | None, color: list | None, tolerance: float, softness: float, **_: object
-) -> FileMask | ChromaKey | None:
-    if color is not None:
-        check_palette([color], "mask.color")
-        return ChromaKey(tuple(color), tolerance, softness)
-    return None if file is None else FileMask(file)
+def _mask(given: Mapping[str, Any], film: _Film, eye: tuple[int, Layout] | None) -> FileMask | ChromaKey | None:
+    if given["color"] is not None:
+        check_palette([given["color"]], "mask.color")
+        return ChromaKey(tuple(given["color"]), given["tolerance"], given["softness"])
+    return None if given["file"] is None else FileMask(given["file"], film.begin, film.fps, eye)
 
 
-def _seen_at_once(size: tuple[int, int], stereo: str, scale: float) -> tuple[int, int]:
+def _eye_size(size: tuple[int, int], layout: Layout | None) -> tuple[int, int]:
+    if layout is None:
+        return size
+    check_eyes(*size, layout)
+    return one_eye(*size, layout)
+
+
+def _seen_at_once(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """(width, height) of what the network paints in one go, near enough to choose an engine for."""
-    width, height = size
-    eyes = {"side_by_side": (width // 2, height), "top_bottom": (width, height // 2)}.get(stereo, size)
-    return tuple(max(MIN_SIDE, min(round(side * scale), TILES[0])) for side in eyes)
+    return tuple(max(MIN_SIDE, min(round(side * scale), TILES[0])) for side in size)
 
 
 class _Opening:
@@ -153,4 +189,7 @@ class _Opening:
 def _job(asked: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:
     """What tells this job from another one, for `resume`."""
     weights = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
-    return {key: asked[key] for key in JOB_KEYS} | {"checkpoints": weights}
+    mask = asked["mask"]["file"]
+    masks = [] if mask is None else [Path(found) for found in find_inputs(mask) if not is_stream(found)]
+    facts = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in masks]
+    return {key: asked[key] for key in JOB_KEYS} | {"checkpoints": weights, "mask_files": facts}

@@ -18,7 +18,8 @@ from vst.live.sink import Sink, Stamps
 from vst.live.stream_sink import StreamSink
 from vst.live.window import WindowSink
 from vst.video import VideoWriter, new_video
-from vst.video.writer import FORMATS, check_output
+from vst.video.encoders import FORMATS
+from vst.video.output import check_output
 
 KINDS = "window, camera, a file (mp4, mov, mkv), an HLS playlist (m3u8), or a URL of rtmp, rtsp, srt, udp"
 _MILLISECOND = Fraction(1, 1000)

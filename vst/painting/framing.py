@@ -34,12 +34,18 @@ class Framed(Stage):
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         return super().output_size(*seen_size((width, height), self._crop, self._size))
 
+    def keep_black(self, border: np.ndarray | None) -> None:
+        super().keep_black(None if border is None else self._framed(border))
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        size = seen_size(frame.shape[1::-1], self._crop, self._size)
+        return self._painter(self._framed(frame), out)
+
+    def _framed(self, image: np.ndarray) -> np.ndarray:
+        size = seen_size(image.shape[1::-1], self._crop, self._size)
         if self._crop is not None:
             left, top, width, height = self._crop
-            frame = np.ascontiguousarray(frame[top : top + height, left : left + width])
-        return self._painter(resized(frame, *size), out)
+            image = np.ascontiguousarray(image[top : top + height, left : left + width])
+        return resized(image, *size)
 
 
 def seen_size(frame: tuple[int, int], crop: Crop | None, size: Size | None) -> tuple[int, int]:

@@ -19,8 +19,27 @@ def check_eyes(width: int, height: int, layout: Layout) -> None:
         raise UserError(f"{width}x{height} cannot be two eyes of one size: it is an odd number of pixels {word}")
 
 
+def both_eyes(width: int, height: int, layout: Layout) -> tuple[int, int]:
+    """(width, height) of a frame of two eyes, each of this size."""
+    return (2 * width, height) if layout == "side_by_side" else (width, 2 * height)
+
+
+def one_eye(width: int, height: int, layout: Layout) -> tuple[int, int]:
+    """(width, height) of one of the two eyes of a frame of this size."""
+    return (width // 2, height) if layout == "side_by_side" else (width, height // 2)
+
+
+def halves(image: np.ndarray, layout: Layout) -> list[np.ndarray]:
+    """The left or upper, and the right or lower half of (H, W) or (H, W, 3), as views."""
+    return np.array_split(image, 2, _axis(layout))
+
+
+def _axis(layout: Layout) -> int:
+    return 1 if layout == "side_by_side" else 0
+
+
 class Stereo:
-    """Paints the two eyes of each frame, each with a memory of its own.
+    """Paints the two eyes of each frame, each with a memory of its own. Masks and comparisons lie within the eyes.
 
     Strokes do not cross from one eye to the other, and what both see alike is painted alike, as the painters are the
     same: painters of two sets of engines of the same checkpoints.
@@ -31,7 +50,7 @@ class Stereo:
     """
 
     def __init__(self, left: Paints, right: Paints, layout: Layout) -> None:
-        self._eyes, self._axis = (left, right), 1 if layout == "side_by_side" else 0
+        self._eyes, self._layout = (left, right), layout
 
     def reset(self) -> None:
         for eye in self._eyes:
@@ -41,16 +60,21 @@ class Stereo:
         for eye in self._eyes:
             eye.at(seconds)
 
+    def keep_black(self, border: np.ndarray | None) -> None:
+        parts = [None, None] if border is None else halves(border, self._layout)
+        for eye, part in zip(self._eyes, parts, strict=True):
+            eye.keep_black(part)
+
     def output_size(self, width: int, height: int) -> tuple[int, int]:
-        check_eyes(width, height, "side_by_side" if self._axis else "top_bottom")
-        return width, height
+        check_eyes(width, height, self._layout)
+        sizes = {eye.output_size(*one_eye(width, height, self._layout)) for eye in self._eyes}
+        assert len(sizes) == 1, sizes
+        return both_eyes(*sizes.pop(), self._layout)
 
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        out = np.empty_like(frame) if out is None else out
-        halves = (np.split(image, 2, self._axis) for image in (frame, out))
-        for eye, seen, painted in zip(self._eyes, *halves, strict=True):
-            painted[:] = eye(np.ascontiguousarray(seen))
-        return out
+        seen = zip(self._eyes, halves(frame, self._layout), strict=True)
+        painted = [eye(np.ascontiguousarray(half)) for eye, half in seen]
+        return np.concatenate(painted, _axis(self._layout), out=out)
 
     def read_state(self) -> list[np.ndarray]:
         left, right = (eye.read_state() for eye in self._eyes)

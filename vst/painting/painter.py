@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil, lcm
 
 import cv2
@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from vst.errors import UserError
+from vst.memory import load_memory, read_memory
 from vst.painting.calm import StillnessFilter, follow
 from vst.painting.color import pulled_to_palette, with_chroma_of, with_detail_of
 from vst.painting.look import Look
 from vst.painting.panorama import Wrapped, resized
 from vst.pipeline import FrameEngine
 from vst.runtime.engine import MIN_SIDE
+from vst.video.splice import blacken
 
 DETAIL = 0.6
 """Share of the frame's detail that is put back where the network saw a smaller frame, which would look blurred."""
@@ -58,6 +60,7 @@ class Painter:
         self._stride = lcm(*(voice.engine.stride for voice in self._voices.values())) if wrap else 1
         self._stillness = StillnessFilter(wrap)
         self._timeline = timeline
+        self._border: np.ndarray | None = None
         self._running: tuple[str, ...] = ()
         self._size = (0, 0)
         self.look = Look() if look is None else look
@@ -76,6 +79,10 @@ class Painter:
         """Say when in the film the next frame is shown, for the timeline."""
         if self._timeline is not None:
             self.look = self._timeline(seconds)
+
+    def keep_black(self, border: np.ndarray | None) -> None:
+        """Say how much of each pixel of the next frame is a black border, (H, W) uint8, which is not painted."""
+        self._border = border
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what becomes of a frame of this size: the same."""
@@ -103,6 +110,8 @@ class Painter:
             painted = pulled_to_palette(painted, look.palette, look.palette_strength)
         if look.preserve_color > 0:
             painted = with_chroma_of(painted, frame, look.preserve_color)
+        if self._border is not None:
+            blacken(painted, self._border)
         if look.strength < 1:
             return cv2.addWeighted(painted, look.strength, frame, 1 - look.strength, 0, dst=out)
         np.copyto(out, painted)
@@ -159,13 +168,13 @@ class Painter:
         lengths = [number for index, state in states.items() for number in (index, len(state))]
         return [np.array([*self._size, len(still), *lengths]), *still, *(a for state in states.values() for a in state)]
 
-    def load_state(self, arrays: list[np.ndarray]) -> None:
+    def load_state(self, arrays: Sequence[np.ndarray | torch.Tensor]) -> None:
         """Go on after the frame at which a painter of the same engines gave `arrays` by `read_state`."""
         self.reset()
         if not arrays:
             return
         width, height, still, *lengths = (int(number) for number in arrays[0])
-        rest = [array.copy() for array in arrays[1:]]
+        rest = [np.array(array) for array in arrays[1:]]
         self._size = (width, height)
         self._stillness.kept = rest.pop(0) if still else None
         self._running = tuple(self.styles[index] for index in lengths[::2])
@@ -202,21 +211,17 @@ class _Voice:
         return cv2.convertScaleAbs(self._kept)
 
     def read_state(self) -> list[np.ndarray]:
-        """The painting that is held and the moments of the tone, empty ones for none, and the memory of the engine."""
+        """The painting that is held, empty for none, and the memory of the engine."""
         if not hasattr(self.engine, "read_state"):
             raise UserError(f"{type(self.engine).__name__}: its memory cannot be read; use vst.runtime.open_engine")
         held = np.empty((0, 0, 3), np.float32) if self._kept is None else self._kept.copy()
-        moments = getattr(self.engine, "moments", None)
-        tone = np.empty(0, np.float32) if moments is None else moments.numpy().copy()
-        return [held, tone, *(tensor.detach().float().cpu().numpy().copy() for tensor in self.engine.read_state())]
+        return [held, *read_memory(self.engine)]
 
     def load_state(self, arrays: list[np.ndarray], size: tuple[int, int]) -> None:
         self.reset()
-        held, tone, *memory = arrays
+        held, *memory = arrays
         width, height = size
         # Only an engine that has painted a frame has a memory to take; what it painted is not looked at.
         self(np.zeros((height, width, 3), np.uint8), None)
-        self.engine.load_state([torch.from_numpy(array) for array in memory])
-        if tone.size:
-            self.engine.moments = torch.from_numpy(tone)
+        load_memory(self.engine, memory)
         self._kept = held if held.size else None

@@ -64,6 +64,15 @@ class Wrapped:
     def load_state(self, state: list[torch.Tensor]) -> None:
         self._engine.load_state(state)
 
+    @property
+    def moments(self) -> torch.Tensor | None:
+        """Of the engine's tone."""
+        return self._engine.moments
+
+    @moments.setter
+    def moments(self, moments: torch.Tensor) -> None:
+        self._engine.moments = moments
+
     def _continue_memory(self, width: int) -> None:
         info, state = self._engine.info, self._engine.read_state()
         if len(state) < len(info.states):

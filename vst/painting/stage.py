@@ -15,6 +15,9 @@ class Paints(Protocol):
     def at(self, seconds: float) -> None:
         """Say when in the film the next frame is shown."""
 
+    def keep_black(self, border: np.ndarray | None) -> None:
+        """Say how much of each pixel of the next frame is a black border, (H, W) uint8, which is not painted."""
+
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what becomes of a frame of this size. Raises UserError for a size that cannot be."""
         ...
@@ -42,6 +45,9 @@ class Stage:
 
     def at(self, seconds: float) -> None:
         self._painter.at(seconds)
+
+    def keep_black(self, border: np.ndarray | None) -> None:
+        self._painter.keep_black(border)
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         return self._painter.output_size(width, height)

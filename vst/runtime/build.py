@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 
 import vst.networks
+import vst.runtime
+import vst.video.planes
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError, suggest
 from vst.networks import Stylizer
@@ -22,6 +24,7 @@ from vst.runtime.onnx_engine import OnnxEngine
 from vst.runtime.openvino_engine import OpenVinoEngine
 from vst.runtime.tiled import TiledEngine
 from vst.runtime.torch_engine import DTYPES, CompiledEngine, CudaGraphEngine, TorchEngine
+from vst.video.planes import PlaneFormat
 
 TORCH_ENGINES = {engine.name: engine for engine in (TorchEngine, CompiledEngine, CudaGraphEngine)}
 FILE_ENGINES = {".onnx": ("onnxruntime", "tensorrt", "openvino"), ".xml": ("openvino",)}
@@ -73,7 +76,10 @@ def _open(source: Stylizer | Path | str, engine: str, precision: str, device: to
         stylizer = source if isinstance(source, Stylizer) else load_stylizer(file)
         packed = engine == "torch" and device.type == "cpu"  # elsewhere the device moves bytes faster
         graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=packed)
-        return TORCH_ENGINES[engine](graph, precision, device)
+        opened = TORCH_ENGINES[engine](graph, precision, device)
+        if graph.info.cell:
+            opened.open_planes_with(lambda planes: _torch_of_planes(stylizer, precision, device, planes))
+        return opened
     if suffix not in FILE_ENGINES:
         stylizer = source if isinstance(source, Stylizer) else load_stylizer(file)
         # Cells know what has to stay in float32; of other networks OpenVINO knows better.
@@ -84,9 +90,19 @@ def _open(source: Stylizer | Path | str, engine: str, precision: str, device: to
         if not path.is_file():
             raise UserError(f"{path}: not found; give a file that export.py wrote")
     if engine == "openvino":
-        return OpenVinoEngine(path, precision)
+        opened = OpenVinoEngine(path, precision)
+        if opened.info.cell and suffix not in FILE_ENGINES:
+            opened.open_planes_with(
+                lambda planes: OpenVinoEngine(cached_onnx(stylizer, exported, True, planes), precision, planes)
+            )
+        return opened
     provider = "tensorrt" if engine == "tensorrt" else device.type
     return OnnxEngine(path, provider, half=precision == "float16")
+
+
+def _torch_of_planes(stylizer: Stylizer, precision: str, device: torch.device, planes: PlaneFormat) -> Engine:
+    graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=True, planes=planes)
+    return TorchEngine(graph, precision, device, planes)
 
 
 def check_choice(engine: str, precision: str, device: torch.device, suffix: str = "") -> None:
@@ -111,20 +127,23 @@ def check_choice(engine: str, precision: str, device: torch.device, suffix: str 
         raise UserError("precision=float16 is for GPUs; on the CPU choose float32 or bfloat16")
 
 
-def cached_onnx(stylizer: Stylizer, precision: str = "float32", packed: bool = False) -> Path:
+def cached_onnx(
+    stylizer: Stylizer, precision: str = "float32", packed: bool = False, planes: PlaneFormat | None = None
+) -> Path:
     """The stylizer as an ONNX file in the cache, written at the first call.
 
     Args:
         precision: `float32` or `bfloat16`.
         packed: with frames in cells and for OpenVINO (`FrameGraph`).
+        planes: what the frames are, if they are no RGB; then they come packed.
     """
-    kind = f"-{precision}-packed" if packed else f"-{precision}"
+    kind = f"-{precision}{'-packed' * packed}" + ("" if planes is None else f"-{planes.name}")
     path = cache_folder() / f"{fingerprint(stylizer)}{kind}.onnx"
     if not path.is_file():
         part = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=packed, anchored=packed)
+            graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=packed, anchored=packed, planes=planes)
             write_onnx(graph, part)
             os.replace(part, path)
         except OSError as error:
@@ -146,7 +165,7 @@ def fingerprint(stylizer: Stylizer) -> str:
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     digest.update(repr(stylizer).encode())
-    for folder in (Path(vst.networks.__file__).parent, Path(__file__).parent):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(path.read_bytes())
+    code = [path for module in (vst.networks, vst.runtime) for path in Path(module.__file__).parent.glob("*.py")]
+    for path in sorted([*code, Path(vst.video.planes.__file__)]):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:20]

@@ -7,11 +7,15 @@ colour). On cells, a pixel shuffle is nothing, pooling is a 1x1 convolution, and
 Only within the border that is cut off do the results differ, where filters see zeros instead of repeated pixels.
 
 Values run from -128 to 127, which half precision represents exactly.
+
+The bytes may also be planes of Y, U and V (`vst.video.planes`), half as many: that is another linear map into a cell
+and out of it (`Wire`), which the first and the last convolutions take in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 from vst.networks.generators import ResidualGenerator
 from vst.networks.guided import CELL, COLOURS, HALF, GuidedGenerator
 from vst.networks.layers import LocalContrast, SeparableFilter
+from vst.video.planes import PlaneFormat
 
 MIDDLE = 128  # the byte that is 0 here
 Views = tuple[Tensor, ...]  # of the frame, as the other two steps need it
@@ -58,6 +63,50 @@ class Pixels(nn.Module):
         return self.generator.decode(features, x) * 255
 
 
+@dataclass(frozen=True)
+class Wire:
+    """What the C channels of a cell are, against its 3 s^2 bytes of RGB; both less `MIDDLE`.
+
+    Attributes:
+        to_rgb: (3 s^2, C), RGB = to_rgb @ (x - zero).
+        from_rgb: (C, 3 s^2), x = from_rgb @ RGB + zero.
+        zero: (C,), the channels of a cell where RGB is `MIDDLE`.
+        pixels: (C, s^2), the share of each pixel in a channel.
+    """
+
+    to_rgb: Tensor
+    from_rgb: Tensor
+    zero: Tensor
+    pixels: Tensor
+
+    @classmethod
+    def of(cls, cell: int, planes: PlaneFormat | None) -> Wire:
+        """The wire of RGB, or of planes."""
+        places = cell**2
+        if planes is None:
+            identity = torch.eye(COLOURS * places)
+            return cls(identity, identity, torch.zeros(len(identity)), torch.eye(places).repeat_interleave(COLOURS, 0))
+        half = torch.arange(cell) // 2
+        shared = F.one_hot(half[:, None] * (cell // 2) + half).view(places, -1).to(torch.float32)  # sample of a pixel
+        pixels = torch.cat([torch.eye(places), shared.T / 4, shared.T / 4])
+        of_rgb, rgb_of = (torch.from_numpy(matrix).float() for matrix in (planes.from_rgb, planes.to_rgb))
+        grey = torch.from_numpy(planes.from_rgb.sum(1) * MIDDLE + planes.black).float() - MIDDLE
+        kinds = torch.tensor([0] * places + [1] * (places // 4) + [2] * (places // 4))
+        shown = (pixels > 0).float()  # by which pixels
+        to_rgb = torch.einsum("cp,kc->pkc", shown, rgb_of[:, kinds]).flatten(0, 1)
+        from_rgb = torch.einsum("cp,ck->cpk", pixels, of_rgb[kinds]).flatten(1)
+        return cls(to_rgb, from_rgb, grey[kinds], pixels)
+
+    def looking(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (N, 3 s^2, ...) and bias (N,) of a function of RGB -> of the same function of a cell's channels."""
+        weight = torch.einsum("nk...,kc->nc...", weight, self.to_rgb)
+        return weight, bias - weight.reshape(*weight.shape[:2], -1).sum(2) @ self.zero
+
+    def painting(self, weight: Tensor) -> Tensor:
+        """Weight (3 s^2, N, ...) of a function that gives RGB -> that gives a cell's channels, less `zero`."""
+        return torch.einsum("ck,kn...->cn...", self.from_rgb, weight)
+
+
 class Cells(nn.Module):
     """What generators on cells have in common.
 
@@ -66,22 +115,28 @@ class Cells(nn.Module):
         dtype: of everything but the local contrast.
         anchored: pass the pixels through a convolution that is the identity. OpenVINO then keeps them in the layout of
             convolutions, and saves more than the convolution costs.
+        planes: format of the bytes; None for RGB.
     """
 
-    def __init__(self, cell: int, dtype: torch.dtype, anchored: bool) -> None:
+    def __init__(self, cell: int, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None) -> None:
         super().__init__()
         self.cell, self.dtype = cell, dtype
-        channels = COLOURS * cell**2
-        self.mean = nn.Parameter(torch.eye(COLOURS).repeat(1, cell**2) / cell**2)
-        self.anchor = anchor(channels) if anchored else nn.Identity()
+        self.wire = Wire.of(cell, planes)
+        mean, bias = self.wire.looking(torch.eye(COLOURS).repeat(1, cell**2) / cell**2, torch.zeros(COLOURS))
+        self.mean, self.mean_bias = nn.Parameter(mean), nn.Parameter(bias)
+        self.anchor = anchor(len(self.wire.zero)) if anchored else nn.Identity()
 
     def read(self, frame: Tensor) -> Views:
         cells = frame.to(self.dtype) - MIDDLE
         return cells, self.anchor(cells.permute(0, 3, 1, 2))
 
+    def share(self, coarse: Tensor) -> nn.Conv2d:
+        """A convolution from one channel to each of a cell's, by the weights (s^2, 1, 3, 3) to its pixels."""
+        return fixed(torch.einsum("cp,poij->coij", self.wire.pixels, coarse))
+
     def means(self, cells: Tensor) -> Tensor:
         """The mean colours of each cell, (1, 3, h, w)."""
-        return F.linear(cells, self.mean).permute(0, 3, 1, 2)
+        return F.linear(cells, self.mean, self.mean_bias).permute(0, 3, 1, 2)
 
     def seen(self, contrast: LocalContrast, means: Tensor) -> Tensor:
         return contrast(means.to(torch.float32) * (1 / 255)).to(self.dtype)
@@ -96,12 +151,15 @@ class Cells(nn.Module):
 class GuidedCells(Cells):
     """`GuidedGenerator` on cells of 4 x 4 pixels."""
 
-    def __init__(self, generator: GuidedGenerator, dtype: torch.dtype, anchored: bool) -> None:
-        super().__init__(CELL, dtype, anchored)
-        g = generator
+    def __init__(
+        self, generator: GuidedGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None
+    ) -> None:
+        super().__init__(CELL, dtype, anchored, planes)
+        g, wire = generator, self.wire
         weight = g.embed.weight.detach()[:, order(CELL), 0, 0]
-        self.embed = nn.Parameter(torch.cat([weight / 255, self.mean]))  # both at once: reading is what costs
-        self.embed_bias = nn.Parameter(F.pad(g.embed.bias.detach() + SHIFT * weight.sum(1), (0, COLOURS)))
+        weight, bias = wire.looking(weight / 255, g.embed.bias.detach() + SHIFT * weight.sum(1))
+        self.embed = nn.Parameter(torch.cat([weight, self.mean]))  # both at once: reading is what costs
+        self.embed_bias = nn.Parameter(torch.cat([bias, self.mean_bias]))
         self.contrast, self.look, self.stem = g.contrast, g.look, g.stem
         self.blocks, self.strokes, self.head = g.blocks, g.strokes, scaled(g.head, COLOURS * HALF**2)
         doubled = nn.Sequential(g.rise, nn.Upsample(scale_factor=2, mode="bilinear"))
@@ -109,8 +167,10 @@ class GuidedCells(Cells):
         up = nn.Upsample(scale_factor=CELL, mode="bilinear")
         smooth = convolution_of(up, COLOURS, CELL)  # of the means
         fine = nn.Sequential(nn.PixelShuffle(HALF), g.lowpass, nn.Upsample(scale_factor=HALF, mode="bilinear"))
-        self.colours = fixed(torch.cat([convolution_of(fine, COLOURS * HALF**2, CELL), smooth], 1)[order(CELL)])
-        self.gates = fixed(convolution_of(up, 1, CELL).repeat_interleave(COLOURS, 0))
+        self.gates = self.share(convolution_of(up, 1, CELL))
+        painted = wire.painting(torch.cat([convolution_of(fine, COLOURS * HALF**2, CELL), smooth], 1)[order(CELL)])
+        # The gate lets x - zero through, not x.
+        self.colours = fixed(torch.cat([painted, -wire.zero[:, None, None, None] * self.gates.weight], 1), wire.zero)
         self.finish()
 
     def read(self, frame: Tensor) -> Views:
@@ -129,30 +189,33 @@ class GuidedCells(Cells):
         drawn = F.relu(F.pixel_shuffle(self.rise(features), 2) + seen)
         residual, gate = self.head(self.strokes(drawn)).split([COLOURS * HALF**2, 1], dim=1)
         gate = torch.sigmoid(gate)
-        coarse = torch.cat([residual, (1 - gate) * means], 1)
+        coarse = torch.cat([residual, (1 - gate) * means, gate], 1)
         return self.colours(coarse) + self.gates(gate) * planes + MIDDLE
 
 
 class ResidualCells(Cells):
     """`ResidualGenerator` without normalisation, on cells as large as its stride."""
 
-    def __init__(self, generator: ResidualGenerator, dtype: torch.dtype, anchored: bool) -> None:
+    def __init__(
+        self, generator: ResidualGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None
+    ) -> None:
         g, places = generator, generator.stride**2
-        super().__init__(g.stride, dtype, anchored)
-        at = order(g.stride)
+        super().__init__(g.stride, dtype, anchored, planes)
+        at, wire = order(g.stride), self.wire
         weight, contrast = g.stem.weight.detach().split([COLOURS * places, COLOURS], 1)
-        self.stem = fixed(weight[:, at] / 255)
-        self.look = fixed(contrast, g.stem.bias.detach() + SHIFT * weight.sum((1, 2, 3)))
+        weight, bias = wire.looking(weight[:, at] / 255, g.stem.bias.detach() + SHIFT * weight.sum((1, 2, 3)))
+        self.stem, self.look = fixed(weight), fixed(contrast, bias)
         self.contrast, self.blocks = g.contrast, g.blocks
         head = scaled(g.head, COLOURS * places)
-        self.residual = fixed(head.weight[at], head.bias[at])
+        self.residual = fixed(wire.painting(head.weight[at]), wire.painting(head.bias[at, None])[:, 0])
         self.gate = fixed(head.weight[-1:], head.bias[-1:])
         low = convolution_of(nn.Sequential(nn.PixelShuffle(g.stride), g.lowpass), COLOURS * places, g.stride)[at][:, at]
+        low, _ = wire.looking(wire.painting(low), torch.zeros(len(wire.zero)))
         whole = torch.zeros_like(low)
         whole[range(len(low)), range(len(low)), 1, 1] = 1
         self.low, self.detail = fixed(low), fixed(whole - low)
         up = nn.Upsample(scale_factor=g.stride, mode="bilinear")
-        self.gates = fixed(convolution_of(up, 1, g.stride).repeat_interleave(COLOURS, 0))
+        self.gates = self.share(convolution_of(up, 1, g.stride))
         self.finish()
 
     def encode(self, x: Views) -> Tensor:
@@ -168,12 +231,14 @@ class ResidualCells(Cells):
         return repainted + gate * self.detail(planes) + MIDDLE
 
 
-def form_of(generator: nn.Module, dtype: torch.dtype, anchored: bool = False) -> Pixels | Cells:
-    """The form of `generator`, which it may take apart."""
+def form_of(
+    generator: nn.Module, dtype: torch.dtype, anchored: bool = False, planes: PlaneFormat | None = None
+) -> Pixels | Cells:
+    """The form of `generator`, which it may take apart; with `planes` it is one on cells."""
     if not on_cells(generator):
         return Pixels(generator, dtype)
     form = GuidedCells if isinstance(generator, GuidedGenerator) else ResidualCells
-    return form(generator, dtype, anchored)
+    return form(generator, dtype, anchored, planes)
 
 
 def on_cells(generator: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 from vst.runtime.graph import GraphInfo, add_border, unpack
-from vst.runtime.tone import ByteTone
+from vst.runtime.tone import ByteTone, PlaneTone
+from vst.video.planes import PlaneFormat, planes_of
 
 MIN_SIDE = 16
 TILES = (2048, 1024, 512, 256, 128, 64)
@@ -30,7 +32,10 @@ class Engine(ABC):
     """Stylises a film frame by frame. `engine(frame) -> frame`, `engine.reset()` at its begin and at cuts.
 
     Frames are (H, W, 3) uint8 RGB, upright. An engine takes any size of 16 pixels or more on each side, the same one
-    until the next `reset`.
+    until the next `reset`. One of planes (`for_planes`) takes and gives frames of planes instead, of even sides.
+
+    Args:
+        planes: of the frames; None for RGB.
 
     Attributes:
         name: what `open_engine` calls it.
@@ -44,36 +49,62 @@ class Engine(ABC):
     name: str
     memory_factor = 1.4
 
-    def __init__(self, info: GraphInfo, precision: str, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, info: GraphInfo, precision: str, device: torch.device | str = "cpu", planes: PlaneFormat | None = None
+    ) -> None:
+        assert info.planes == (planes is not None), "the graph's frames are others"
         self.info, self.precision, self.device = info, precision, torch.device(device)
+        self._opens_planes: Callable[[PlaneFormat], Engine] | None = None
+        self._of_planes: dict[PlaneFormat, Engine] = {}
         self._size: tuple[int, int] | None = None
         self._first = True
         self._state: list[Tensor] = []
         self._flat: np.ndarray | None = None
-        self._tone = ByteTone(info.tone) if info.tone else None
+        self._tone: ByteTone | None = None
+        if info.tone:
+            self._tone = ByteTone(info.tone) if planes is None else PlaneTone(info.tone, planes)
+
+    def open_planes_with(self, opener: Callable[[PlaneFormat], Engine]) -> None:
+        """Say how an engine of the same model for frames of planes is opened."""
+        self._opens_planes = opener
+
+    def for_planes(self, planes: PlaneFormat) -> Engine | None:
+        """An engine of the same model, with a memory of its own, for frames of planes; None where there is none.
+
+        It paints what this one paints, but for the detail of colours that 4:2:0 does not keep, and saves the conversion
+        to RGB and back. Asked again, it is the same engine.
+        """
+        if planes not in self._of_planes and self._opens_planes is not None:
+            self._of_planes[planes] = self._opens_planes(planes)
+        return self._of_planes.get(planes)
 
     def reset(self) -> None:
         """Forget the frames so far."""
         self._first = True
 
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Stylise the next frame of the film, into `out` (H, W, 3) uint8 if given.
+        """Stylise the next frame of the film, into `out` of its shape, uint8, if given.
 
         Raises:
             UserError: it is no such picture, too small or too large, or of another size than the frame before.
         """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        if self.info.planes:
+            assert frame.dtype == np.uint8 and frame.ndim == 2, (frame.dtype, frame.shape)
+            height, width = planes_of(frame)[0].shape
+        elif frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise UserError(f"frame {frame.shape} {frame.dtype}: a frame is (height, width, 3) uint8 RGB")
-        height, width = frame.shape[:2]
+        else:
+            height, width = frame.shape[:2]
         self.fit(height, width)
         if self._tone is not None:
             frame = self._tone(frame, self._first)
         self._bordered = add_border(frame, self.info, self._bordered)
-        image = self._run(self._bordered, self._first)[0, :height, :width]
+        image = self._run(self._bordered, self._first)[0]
         self._first = False
-        if out is None:
-            return image.copy()
-        np.copyto(out, image)
+        out = np.empty_like(frame) if out is None else out
+        parts = zip(planes_of(image), planes_of(out), strict=True) if self.info.planes else [(image, out)]
+        for given, target in parts:
+            np.copyto(target, given[: target.shape[0], : target.shape[1]])
         return out
 
     def fit(self, height: int, width: int) -> None:
@@ -91,7 +122,7 @@ class Engine(ABC):
             raise UserError(f"frame of {width}x{height}: scale it up to at least {MIN_SIDE} on each side")
         self._check_memory(height, width)
         self._prepare(height, width)
-        self._bordered = self._host_buffer((1, *self.info.bordered(height, width), 3))
+        self._bordered = self._host_buffer(self.info.image_shape(*self.info.bordered(height, width)))
         self._size = (height, width)
 
     @abstractmethod
@@ -104,7 +135,10 @@ class Engine(ABC):
 
     @abstractmethod
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
-        """The frame graph: (1, H', W', 3) uint8 to the same without border. The next call may overwrite its result."""
+        """The frame graph: (1, H', W', 3) uint8, or planes (1, 3 H' / 2, W'), to the same without border.
+
+        The next call may overwrite its result.
+        """
 
     def read_state(self) -> list[Tensor]:
         """The memory after the last frame, where it lies; the next frame may overwrite it."""
@@ -154,7 +188,7 @@ class Engine(ABC):
         if not self.info.cell:
             return image
         sides = (side * self.info.cell - 2 * self.info.border for side in image.shape[1:3])
-        shape = (1, *sides, 3)
+        shape = self.info.image_shape(*sides)
         if self._flat is None or self._flat.shape != shape:
             self._flat = np.empty(shape, np.uint8)
         unpack(image, self._flat, self.info)

@@ -20,6 +20,7 @@ from vst.networks.stylizer import PADDING, Stylizer
 from vst.runtime.cells import form_of, lowered, to_cells, to_pixels
 from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
 from vst.runtime.tone import tone_values
+from vst.video.planes import PlaneFormat, planes_of
 
 LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
 
@@ -35,7 +36,8 @@ class GraphInfo:
     are what torch needs for it in float32; 0 says that nobody knows. `tone` (`vst.runtime.tone`) is what happens to a
     frame before it gets its border; () for nothing. With a `cell` of 0 the frame is (1, H', W', 3) and the result
     cropped; else both are cells of so many pixels a side, (1, H' / cell, W' / cell, 3 cell^2) with the channels in the
-    order (row, column, colour), and the border is still there.
+    order (row, column, colour), and the border is still there. `planes`: the cells are of frames of planes
+    (`vst.video.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other.
     """
 
     states: tuple[int, ...]
@@ -48,6 +50,7 @@ class GraphInfo:
     bytes_per_pixel: int = 0
     tone: tuple[float, ...] = ()
     cell: int = 0
+    planes: bool = False
 
     @property
     def inputs(self) -> list[str]:
@@ -71,7 +74,11 @@ class GraphInfo:
     def frame_shape(self, rows: int, columns: int) -> tuple[int, int, int, int]:
         """Shape of the graph's frame, from the sides of the bordered one."""
         side = self.cell or 1
-        return 1, rows // side, columns // side, 3 * side**2
+        return 1, rows // side, columns // side, 3 * side**2 // (2 if self.planes else 1)
+
+    def image_shape(self, rows: int, columns: int) -> tuple[int, ...]:
+        """Shape of an image of these sides outside of the graph: RGB, or planes."""
+        return (1, rows * 3 // 2, columns) if self.planes else (1, rows, columns, 3)
 
     def to_metadata(self) -> dict[str, str]:
         """Strings for the metadata of a file."""
@@ -91,41 +98,55 @@ class GraphInfo:
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
         tone = tuple(float(value) for value in text["tone"].split(",") if value)
         numbers = {name: int(text[name]) for name in ("stride", "border", "reach", "bytes_per_pixel", "cell")}
-        return cls(**text | numbers | {"states": states, "tone": tone})
+        return cls(**text | numbers | {"states": states, "tone": tone, "planes": text["planes"] == str(True)})
 
 
 def add_border(frame: np.ndarray, info: GraphInfo, out: np.ndarray | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 -> (1, H', W', 3), into `out` if given; as `Stylizer` pads in eval mode."""
-    height, width = frame.shape[:2]
-    rows, columns = info.bordered(height, width)
-    below, right = rows - height - info.border, columns - width - info.border
+    """(H, W, 3) uint8 -> (1, H', W', 3), into `out` if given; as `Stylizer` pads in eval mode. Or planes to planes."""
+    if not info.planes:
+        target = None if out is None else out[0]
+        return _bordered(frame, info.border, *info.bordered(*frame.shape[:2]), target)[None]
+    assert out is not None
+    for plane, target in zip(planes_of(frame), planes_of(out[0]), strict=True):
+        border = info.border if target.shape[1] == out.shape[2] else info.border // 2
+        _bordered(plane, border, *target.shape, target)
+    return out
+
+
+def _bordered(image: np.ndarray, border: int, rows: int, columns: int, out: np.ndarray | None) -> np.ndarray:
+    height, width = image.shape[:2]
+    below, right = rows - height - border, columns - width - border
     # Reflection needs more pixels than it adds.
     mode = cv2.BORDER_REFLECT_101 if max(below, right) < min(height, width) else cv2.BORDER_REPLICATE
-    target = None if out is None else out[0]
-    return cv2.copyMakeBorder(frame, info.border, below, info.border, right, mode, dst=target)[None]
+    return cv2.copyMakeBorder(image, border, below, border, right, mode, dst=out)
 
 
 def pack(bordered: np.ndarray, cells: np.ndarray, info: GraphInfo) -> None:
-    """Copy (1, H', W', 3) uint8 into `cells` (1, h, w, 3 cell^2)."""
-    np.copyto(_rows_of_cells(cells, info.cell).swapaxes(1, 2), _rows_of_pixels(bordered[0], info.cell))
+    """Copy (1, H', W', 3) uint8, or planes (1, 3 H' / 2, W'), into cells (1, h, w, channels)."""
+    for pixels, places in _pieces(bordered[0], cells[0], info):
+        np.copyto(places.swapaxes(1, 2), pixels)
 
 
 def unpack(cells: np.ndarray, image: np.ndarray, info: GraphInfo) -> None:
-    """Copy `cells` without their border, a multiple of the cell, into `image` (1, H' - 2 border, W' - 2 border, 3)."""
+    """Copy cells without their border, a multiple of the cell, into (1, H' - 2 border, W' - 2 border, 3), or planes."""
     kept = info.border // info.cell
-    inner = _rows_of_cells(cells, info.cell)[kept:-kept, kept:-kept]
-    np.copyto(_rows_of_pixels(image[0], info.cell), inner.swapaxes(1, 2))
+    for pixels, places in _pieces(image[0], cells[0, kept:-kept, kept:-kept], info):
+        np.copyto(pixels, places.swapaxes(1, 2))
 
 
-def _rows_of_pixels(image: np.ndarray, cell: int) -> np.ndarray:
-    """(H, W, 3) uint8 as (H / cell, cell, W / cell) pieces of a row, which are copied whole."""
-    height, width, _ = image.shape
-    return image.reshape(height // cell, cell, -1).view(f"V{3 * cell}").reshape(height // cell, cell, width // cell)
+def _pieces(image: np.ndarray, cells: np.ndarray, info: GraphInfo) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pieces of rows of an image, (h, rows of a cell, w), and the same pieces in its cells, (h, w, rows of a cell).
 
-
-def _rows_of_cells(cells: np.ndarray, cell: int) -> np.ndarray:
-    """(1, h, w, 3 cell^2) uint8 as (h, w, cell) pieces of a row."""
-    return cells[0].view(f"V{3 * cell}")
+    A piece is copied whole; of planes there are three such pairs.
+    """
+    found, begin = [], 0
+    for plane in planes_of(image) if info.planes else [image]:
+        height, width = plane.shape[0] // len(cells), plane[0].size // cells.shape[1]  # of a piece of this plane
+        rows = plane.reshape(len(cells), height, -1).view(f"V{width}")
+        places = cells[:, :, begin : begin + height * width].view(f"V{width}")
+        found.append((rows, places))
+        begin += height * width
+    return found
 
 
 class FrameGraph(nn.Module):
@@ -141,6 +162,7 @@ class FrameGraph(nn.Module):
         packed: take and give cells (`GraphInfo.cell`), if the generator runs on them. Moving the bytes of a frame is
             cheaper outside of the graph (`pack`, `unpack`).
         anchored: see `vst.runtime.cells.Cells`.
+        planes: take and give the planes of this format, in cells, for generators on cells.
     """
 
     def __init__(
@@ -152,20 +174,23 @@ class FrameGraph(nn.Module):
         *,
         packed: bool = False,
         anchored: bool = False,
+        planes: PlaneFormat | None = None,
     ) -> None:
         super().__init__()
         stylizer = copy.deepcopy(stylizer).eval().requires_grad_(False)
         generator, self.temporal = stylizer.generator, stylizer.temporal
         states = self._channels_of_states(generator)
         looks = reach(generator, self.temporal, states)
-        self.form = form_of(generator, dtype, anchored).requires_grad_(False)
+        self.form = form_of(generator, dtype, anchored, planes).requires_grad_(False)
         self.temporal = lowered(self.temporal, dtype)
         cell = self.form.cell if packed else 0
         tone = tone_values(stylizer.tone)
         precision = str(dtype).removeprefix("torch.")
+        assert planes is None or cell, "planes come in cells"
         self.info = GraphInfo(
-            states, generator.stride, PADDING, style, version, precision, reach=looks, tone=tone, cell=cell
-        )
+            states, generator.stride, PADDING, style, version, precision,
+            reach=looks, tone=tone, cell=cell, planes=planes is not None,
+        )  # fmt: skip
         self.info = replace(self.info, bytes_per_pixel=self._bytes_per_pixel())
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.runtime.engine import Engine, require
 from vst.runtime.graph import GraphInfo, pack
+from vst.video.planes import PlaneFormat
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -23,12 +24,13 @@ class OpenVinoEngine(Engine):
     Args:
         path: of the file; its .bin lies beside an .xml.
         precision: `float32` or `bfloat16`, of what is not quantised in the file.
+        planes: what the frames of the graph are, if they are no RGB.
     """
 
     name = "openvino"
     memory_factor = 2.0
 
-    def __init__(self, path: Path, precision: str = "float32") -> None:
+    def __init__(self, path: Path, precision: str = "float32", planes: PlaneFormat | None = None) -> None:
         ov = require("openvino", "engine=openvino")
         core = ov.Core()
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -38,7 +40,7 @@ class OpenVinoEngine(Engine):
         except RuntimeError as error:
             raise UserError(f"{path}: OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})") from error
         info = GraphInfo.from_metadata(read_metadata(model), path)
-        super().__init__(info, precision if info.precision == "float32" else info.precision)
+        super().__init__(info, precision if info.precision == "float32" else info.precision, planes=planes)
         # A graph that is in bfloat16 itself knows best what has to stay in float32.
         hint = "f32" if info.precision == "bfloat16" else HINTS[precision]
         options = {

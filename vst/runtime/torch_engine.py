@@ -12,6 +12,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.runtime.engine import Engine
 from vst.runtime.graph import FrameGraph, pack
+from vst.video.planes import PlaneFormat
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARMUP_RUNS = 3
@@ -25,8 +26,10 @@ class TorchEngine(Engine):
 
     name = "torch"
 
-    def __init__(self, graph: FrameGraph, precision: str, device: torch.device) -> None:
-        super().__init__(graph.info, precision, device)
+    def __init__(
+        self, graph: FrameGraph, precision: str, device: torch.device, planes: PlaneFormat | None = None
+    ) -> None:
+        super().__init__(graph.info, precision, device, planes)
         self._graph = graph.to(device, memory_format=torch.channels_last)
         self._flags = {first: torch.tensor([first], device=device) for first in (True, False)}
         self._call: Callable[..., tuple[Tensor, ...]] = self._graph

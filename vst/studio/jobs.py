@@ -21,11 +21,12 @@ from vst.stream import stylize_video
 from vst.studio.refusal import Busy, Refusal
 from vst.studio.settings import Settings
 from vst.studio.styles import Painters
-from vst.studio.uploads import Upload
+from vst.studio.uploads import Upload, check_room
 
 _log = logging.getLogger(__name__)
 
 State = Literal["running", "done", "failed", "cancelled"]
+ABANDONED_SECONDS = 90  # after which a film that nobody follows any more gives its place to others
 
 
 @dataclass
@@ -71,13 +72,20 @@ class Renders:
         self._threads = ThreadPoolExecutor(settings.max_jobs, "render")
 
     def start(self, upload: Upload, look: Look) -> Render:
-        """Raises Busy, or UserError for a look with a style that is not there."""
+        """The finished renders of the same film make room for it.
+
+        Raises Busy, or UserError for a look with a style that is not there.
+        """
         running = [render for render in self._kept.values() if render.state == "running"]
         if len(running) >= self._settings.max_jobs:
             count = len(running)
             films = "a film is" if count == 1 else f"{count} films are"
             raise Busy(f"the studio is busy: {films} being rendered; try again when there is a place", 15)
+        check_room(self._folder, 0)
         painter = self._painters.take(look)
+        for older in list(self._kept.values()):
+            if older.upload is upload and older.state != "running":
+                self.remove(older.id)
         name = secrets.token_urlsafe(16)
         render = Render(name, upload, self._folder / f"{name}.mp4", _expected_frames(upload))
         upload.users += 1
@@ -108,10 +116,14 @@ class Renders:
                 self.remove(render.id)
 
     def sweep(self, older_than: float) -> None:
-        """Remove what is finished and was not asked for in so many seconds, and what was stopped."""
+        """Remove what is finished and was not asked for in so many seconds, and what was stopped; stop what nobody
+        follows.
+        """
         now = time.monotonic()
         for render in list(self._kept.values()):
-            if render.state != "running" and (render.stop.is_set() or now - render.touched > older_than):
+            if render.state == "running" and now - render.touched > ABANDONED_SECONDS:
+                render.stop.set()
+            elif render.state != "running" and (render.stop.is_set() or now - render.touched > older_than):
                 self.remove(render.id)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ QUALITY = 88
 def photograph() -> np.ndarray:
     """(270, 360, 3) uint8 RGB: the middle of the photograph."""
     with Image.open(files("skimage") / "data" / PHOTOGRAPH) as picture:
-        return np.asarray(ImageOps.fit(picture.convert("RGB"), SIZE, Image.Resampling.LANCZOS))
+        return np.array(ImageOps.fit(picture.convert("RGB"), SIZE, Image.Resampling.LANCZOS))
 
 
 def thumbnail(style: Style, folder: Path | None = None) -> bytes:

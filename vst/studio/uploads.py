@@ -21,6 +21,7 @@ from vst.video.probe import VideoInfo, probe
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"
 KINDS = "give an mp4, mov, mkv, webm or avi file"
 SILENCE_SECONDS = 30  # without a byte, after which a sender is taken to be gone
+LEAST_RATE = 20_000  # bytes a second on average: a slower sender would hold a place for hours
 SPARE_BYTES = 512 * 1024 * 1024  # of the disk are left to others
 QUIET_SECONDS = 600  # after which a film may give way to a new one
 NAME_LENGTH = 80
@@ -63,8 +64,7 @@ class Uploads:
         if length is not None:
             self._check_bytes(length)
         self._make_room()
-        if shutil.disk_usage(self._folder).free < (length or 0) + SPARE_BYTES:
-            raise Busy("the studio's disk is nearly full; try again later", 60)
+        check_room(self._folder, length or 0)
         upload_id = secrets.token_urlsafe(16)
         path = self._folder / f"{upload_id}.film"
         self._arriving += 1
@@ -108,7 +108,7 @@ class Uploads:
         self.remove(min(quiet, key=lambda upload: upload.touched).id)
 
     async def _write(self, path: Path, parts: AsyncIterator[bytes]) -> None:
-        received, iterator = 0, aiter(parts)
+        received, iterator, began = 0, aiter(parts), time.monotonic()
         with path.open("xb") as file:
             while True:
                 try:
@@ -119,6 +119,8 @@ class Uploads:
                     raise Refusal(408, "the film stopped arriving; try again") from error
                 received += len(part)
                 self._check_bytes(received)
+                if received < (time.monotonic() - began - SILENCE_SECONDS) * LEAST_RATE:
+                    raise Refusal(408, "the film arrives too slowly; try again with a better connection")
                 await asyncio.to_thread(file.write, part)
 
     def _check_bytes(self, count: int) -> None:
@@ -140,6 +142,12 @@ class Uploads:
             size = f"{info.width}x{info.height}"
             raise Refusal(422, f"the film is {size} pixels; its sides may have 16 to {self._settings.max_side}")
         return info
+
+
+def check_room(folder: Path, length: int) -> None:
+    """Raises Busy where so many bytes would leave too little room on the disk."""
+    if shutil.disk_usage(folder).free < length + SPARE_BYTES:
+        raise Busy("the studio's disk is nearly full; try again later", 60)
 
 
 def check_container(path: Path) -> None:

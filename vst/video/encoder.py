@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from vst.errors import UserError
 from vst.video.encoders import Encoding
+from vst.video.planes import PIXELS, PlaneFormat, video_frame
 from vst.video.probe import BT709, Colour, VideoInfo
 
 # swscale's number of a matrix (SWS_CS_*) by its H.273 code point; 2 is unspecified, which every reader takes
@@ -36,10 +37,21 @@ class PictureTrack:
         _open(self.stream, encoding.codec)
 
     def encode(self, image: np.ndarray, pts: int) -> list[Packet]:
-        """The packets that are ready when `image` (H, W, 3) uint8 RGB, of time `pts`, has gone in."""
-        frame = self._to_yuv(np.ascontiguousarray(np.rot90(image, self._turns)))
+        """The packets that are ready when `image`, (H, W, 3) uint8 RGB or `planes`, of time `pts`, has gone in."""
+        if image.ndim == 2:
+            assert self.planes is not None, self._encoding
+            frame = video_frame(image)
+            frame.color_range, frame.colorspace = self._colour.range, self._colour.matrix
+        else:
+            frame = self._to_yuv(np.ascontiguousarray(np.rot90(image, self._turns)))
         frame.pts, frame.time_base = pts, self._info.time_base
         return self.stream.encode(frame)
+
+    @property
+    def planes(self) -> PlaneFormat | None:
+        """What frames may come in besides RGB, because the encoder takes just that."""
+        fits = self._encoding.pix_fmt == PIXELS[0] and not self._turns
+        return PlaneFormat.of(self._colour) if fits else None
 
     def flush(self) -> list[Packet]:
         """The packets that are left."""
@@ -53,6 +65,7 @@ class PictureTrack:
         self._turns = _set_rotation(stream, info)
         width, height = (info.height, info.width) if self._turns % 2 else (info.width, info.height)
         stream.width, stream.height = width, height
+        stream.disposition = av.stream.Disposition.default
         stream.pix_fmt = encoding.pix_fmt
         stream.codec_context.bit_rate = encoding.bitrate or 0
         stream.time_base = stream.codec_context.time_base = info.time_base

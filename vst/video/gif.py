@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vst.errors import UserError
+from vst.video.output import PartFile, check_output, told
 from vst.video.probe import VideoInfo
-from vst.video.writer import check_output, told
 
 _UNIT = Fraction(1, 100)
 # An ordered pattern lies still where the picture does; the usual error diffusion crawls.
@@ -31,21 +29,18 @@ class GifWriter:
     def __init__(self, path: str | Path, info: VideoInfo, *, overwrite: bool = False) -> None:
         self.path, self.info = Path(path), info
         check_output(self.path, overwrite, (".gif",))
-        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._file = PartFile(self.path, "gif")
         self._last = -1
         self._end = 0
         self._held: av.Packet | None = None
 
     def __enter__(self) -> GifWriter:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._temporary.unlink, missing_ok=True)
-            with told(self.path):
-                self._temporary.open("xb").close()
-                self._container = stack.enter_context(av.open(str(self._temporary), "w", format="gif"))
-                self._stream = self._container.add_stream("gif", rate=self.info.fps)
-                self._stream.width, self._stream.height = self.info.width, self.info.height
-                self._stream.pix_fmt = "pal8"
-                self._stream.time_base = self._stream.codec_context.time_base = _UNIT
+            self._container = stack.enter_context(self._file).container
+            self._stream = self._container.add_stream("gif", rate=self.info.fps)
+            self._stream.width, self._stream.height = self.info.width, self.info.height
+            self._stream.pix_fmt = "pal8"
+            self._stream.time_base = self._stream.codec_context.time_base = _UNIT
             self._build_graph()
             self._cleanup = stack.pop_all()
         return self
@@ -62,8 +57,7 @@ class GifWriter:
                 self._mux(self._stream.encode(None))
                 self._held.duration = max(1, self._end - self._held.pts)
                 self._container.mux(self._held)
-                self._container.close()
-                os.replace(self._temporary, self.path)
+                self._file.finish()
 
     def write(self, image: np.ndarray, pts: int, duration: int) -> None:
         """Append `image` (H, W, 3) uint8 RGB; `pts` and `duration` in units of `info.time_base`."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +15,7 @@ import numpy as np
 
 from vst.errors import UserError
 from vst.video.excerpts import Excerpt
+from vst.video.output import part_of, told
 from vst.video.probe import BT709, VideoInfo
 from vst.video.reader import Frame, VideoReader
 
@@ -107,45 +106,45 @@ def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return frame.to_ndarray(width=width, height=height, interpolation="AREA")
 
 
-def frame_pattern(output: Path) -> Path:
-    """The numbered name of the pictures that `output` asks for: itself, or numbers in a folder of that name."""
-    return output if has_number(output.name) else output / _DEFAULT_NAME
-
-
 class PictureWriter:
     """Frames as numbered pictures, from 1 on; or one picture, if the name has no number.
 
-    `path` is a name with a number such as out/frame_%05d.jpg. They are written into a hidden folder
-    beside theirs and move to their places when all are there; on an exception the hidden folder is
-    removed. With `overwrite` pictures of the same pattern are replaced, and those beyond the last one removed.
+    `path` is a name with a number such as out/frame_%05d.jpg, or a folder, whose pictures are then 000001.png and
+    so on. They are written into a hidden folder beside theirs and move to their places when all are there; on an
+    exception the hidden folder is removed. With `overwrite` pictures of the same pattern are replaced, and those beyond
+    the last one removed.
 
-    Raises UserError for another format than PNG and JPEG, a folder that cannot be made, what is there already,
-    and for a second frame where the name has no number.
+    Raises UserError for another format than PNG and JPEG, a name with two numbers, a folder that cannot be made, what
+    is there already, and for a second frame where the name has no number.
     """
 
     def __init__(self, path: str | Path, info: VideoInfo, *, overwrite: bool = False) -> None:
         self.path, self.info = Path(path), info
-        if self.path.suffix.lower() not in WRITTEN:
+        folder = not has_number(self.path.name) and (self.path.suffix == "" or self.path.is_dir())
+        self._pattern = self.path / _DEFAULT_NAME if folder else self.path
+        if self._pattern.suffix.lower() not in WRITTEN:
             raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN)}; choose one of these")
-        self._numbered = has_number(self.path.name)
-        self._folder = self.path.parent
+        if len(_NUMBER.findall(self._pattern.name)) > 1:
+            raise UserError(f"{path}: the name holds more than one number; give one, such as frame_%05d.png")
+        self._numbered = has_number(self._pattern.name)
+        self._folder = self._pattern.parent
         above = self._folder if self._folder.exists() or not self._numbered else self._folder.parent
         if not above.is_dir():
             raise UserError(f"{path}: the folder {above} does not exist; create it first")
         if self._present() and not overwrite:
             raise UserError(f"{self._present()[0]} exists already; choose another name or set overwrite=true")
-        self._temporary = above / f".{self._folder.name}.{secrets.token_hex(4)}.part"
+        self._temporary = part_of(self._folder, above)
         self._count = 0
 
     def __enter__(self) -> PictureWriter:
-        with _told(self.path):
+        with told(self.path):
             self._temporary.mkdir()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None and self._count:
-                with _told(self.path):
+                with told(self.path):
                     self._publish()
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -157,16 +156,16 @@ class PictureWriter:
         if self._count and not self._numbered:
             raise UserError(f"{self.path} holds one frame and the input has more; name it frame_%05d{self.path.suffix}")
         self._count += 1
-        with _told(self.path):
+        with told(self.path):
             write_picture(self._temporary / self._name(self._count), image)
 
     def _name(self, number: int) -> str:
-        return self.path.name % number if self._numbered else self.path.name
+        return _NUMBER.sub(lambda found: found[0] % number, self._pattern.name)
 
     def _present(self) -> list[Path]:
         if not self._numbered:
-            return [self.path] if self.path.exists() else []
-        return matching(self.path) if self._folder.is_dir() else []
+            return [self._pattern] if self._pattern.exists() else []
+        return matching(self._pattern) if self._folder.is_dir() else []
 
     def _publish(self) -> None:
         self._folder.mkdir(exist_ok=True)
@@ -210,12 +209,3 @@ def _expression(name: str) -> str:
     """A regular expression with the number as its first group, for a name such as frame_%05d.png."""
     before, after = name[: _NUMBER.search(name).start()], name[_NUMBER.search(name).end() :]
     return f"{re.escape(before)}(\\d+){re.escape(after)}"
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}; check the folder and the room on the disk") from error

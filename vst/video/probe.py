@@ -34,6 +34,7 @@ class Colour:
 
 
 BT709 = Colour(range=1, primaries=1, trc=1, matrix=1)
+BT601 = Colour(range=1, primaries=6, trc=6, matrix=6)
 
 
 @dataclass(frozen=True)

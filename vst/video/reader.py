@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +20,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
+from vst.video.planes import PIXELS, PlaneFormat
 from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe
 
 # A demuxer that fails this often in a row, without one packet in between, has reached the end of what is
@@ -38,11 +41,13 @@ _PASSED_OVER = np.empty((0, 0, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: `image` (H, W, 3) uint8 RGB as stored, not rotated, owned by the receiver.
+    """One frame: `image` (H, W, 3) uint8 RGB, or planes (`vst.video.planes`), as stored, not rotated, owned by the
+    receiver.
 
     `pts` is its time and `duration` (at least 1) the time it is shown, in units of `time_base` seconds; `pts`
     increases strictly from frame to frame: missing or repeated timestamps are replaced by the mean frame
-    rate. `cut`: it begins another recording than the frame before.
+    rate. `cut`: it begins another recording than the frame before. `border` (H, W) uint8 says how much of a pixel is a
+    black border that was added, of 255; None for no border.
     """
 
     image: np.ndarray
@@ -50,6 +55,7 @@ class Frame:
     duration: int
     time_base: Fraction
     cut: bool = False
+    border: np.ndarray | None = None
 
 
 class VideoReader:
@@ -102,10 +108,19 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         return self.read()
 
-    def read(self, first: int = 0) -> Iterator[Frame]:
-        """The frames from number `first` on, which cost less to pass over than to read."""
+    @property
+    def planes(self) -> PlaneFormat | None:
+        """What frames are in the file, if `read` can give them so: 8 bits, 4:2:0, of even sides."""
+        info = self._source
+        even = info.width % 2 == info.height % 2 == 0
+        plain = info.pix_fmt in PIXELS and self._opening["hwaccel"] is None  # a device gives other formats
+        return PlaneFormat.of(info.colour) if even and plain else None
+
+    def read(self, first: int = 0, *, planes: bool = False) -> Iterator[Frame]:
+        """The frames from number `first` on, which cost less to pass over than to read; as RGB, or as `planes`."""
+        assert not planes or self.planes is not None, self._source
         self._stop()
-        self._frames = self._read(first)
+        self._frames = self._read(first, self._planes if planes else self._rgb)
         return self._frames
 
     def close(self) -> None:
@@ -157,7 +172,7 @@ class VideoReader:
         upper = info.first + math.ceil((self._end - slack) / info.time_base)
         return lower, upper, info.first + round(self._end / info.time_base)
 
-    def _read(self, skipped: int) -> Generator[Frame]:
+    def _read(self, skipped: int, image_of: Callable[[VideoFrame, int], np.ndarray]) -> Generator[Frame]:
         self.damaged = self.resized = None
         self._faults = self._length = 0
         info = self._source
@@ -181,12 +196,13 @@ class VideoReader:
                     held = None
                     self._finish_tracks(container, pts)
                     break
-                image = self._rgb(frame, pts) if count >= skipped else _PASSED_OVER
+                image = image_of(frame, pts) if count >= skipped else _PASSED_OVER
                 held = Frame(image, pts, frame.duration or step, info.time_base)
                 count += 1
             if origin is not None and count == 0:
-                last = float((before - info.first) * info.time_base)
-                raise UserError(f"{self._location}: no frame lies between start and end; its last is at {last:.2f} s")
+                time = float((before - info.first) * info.time_base)
+                which = "the next" if before >= upper else "its last"
+                raise UserError(f"{self._location}: no frame lies between start and end; {which} is at {time:.2f} s")
             end = None if count == 0 else before
             if held is not None:
                 end = held.pts + held.duration
@@ -223,6 +239,7 @@ class VideoReader:
 
     def _prepared(self, stream: VideoStream) -> VideoStream:
         stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = max(1, (os.cpu_count() or 1) // 2)  # the other half paints
         hwaccel = self._opening["hwaccel"]
         if hwaccel is not None and not stream.codec_context.is_hwaccel:
             raise UserError(f"hwaccel={hwaccel} cannot decode {stream.codec_context.name}; leave it out")
@@ -337,6 +354,16 @@ class VideoReader:
             dst_colorspace="ITU601",
         ).to_ndarray()
         return _onto_white(rgb) if transparent else rgb
+
+    def _planes(self, frame: VideoFrame, pts: int) -> np.ndarray:
+        """As planes; by way of RGB where the stream has changed its size or format."""
+        info = self._source
+        colour = replace(info.colour, range=int(frame.color_range), matrix=int(frame.colorspace))
+        same = (frame.width, frame.height) == (info.width, info.height) and frame.format.name in PIXELS
+        if same and PlaneFormat.of(colour) == self.planes:
+            return frame.to_ndarray()
+        rgb = av.VideoFrame.from_ndarray(self._rgb(frame, pts), format="rgb24")
+        return convert(self._converter, rgb, PIXELS[0], info.colour).to_ndarray()
 
     def _diagnose(self, count: int, end: int | None, expected: int | None, tolerance: float) -> str | None:
         found = []

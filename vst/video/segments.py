@@ -19,8 +19,9 @@ from vst.errors import UserError
 from vst.video.encoder import PictureTrack
 from vst.video.encoders import Encoding, choose_encoding
 from vst.video.excerpts import Excerpt
+from vst.video.output import check_output, told
 from vst.video.probe import VideoInfo
-from vst.video.writer import VideoWriter, check_output, told
+from vst.video.writer import VideoWriter
 
 SEGMENT_SECONDS = 10
 _JOB = "job.json"
@@ -135,9 +136,10 @@ class SegmentedWriter:
             before = json.loads((self.folder / _JOB).read_text())
         except (OSError, ValueError) as error:
             raise UserError(f"{self.folder} is damaged; delete it to start anew") from error
-        differ = [key for key in {**before, **self._job} if before.get(key) != self._job.get(key)]
+        was, now = (dict(_leaves(job)) for job in (before, self._job))
+        differ = [key for key in {**was, **now} if was.get(key) != now.get(key)]
         if differ:
-            changes = "; ".join(f"{key} was {before.get(key)}, is {self._job.get(key)}" for key in differ)
+            changes = "; ".join(f"{key} was {was.get(key)}, is {now.get(key)}" for key in differ)
             remedy = "set it back, or delete that folder to start anew"
             raise UserError(f"{self.folder} holds the begin of another job: {changes}; {remedy}")
 
@@ -218,6 +220,15 @@ def _decoding_times(shown: Sequence[np.ndarray], decoded: Sequence[np.ndarray]) 
     step = max(1, int(times[1] - times[0])) if len(times) > 1 else 1
     before = times[0] - step * np.arange(delay, 0, -1)
     return iter(np.concatenate([before, times[: len(times) - delay]]).tolist())
+
+
+def _leaves(job: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    """The names of single values, such as encoding.options.crf, and the values."""
+    for key, value in job.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield above + key, value
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -19,8 +19,8 @@ from vst.video.encoder import convert
 from vst.video.encoders import FORMATS
 from vst.video.excerpts import Excerpt
 from vst.video.gif import GifWriter
-from vst.video.pictures import WRITTEN, PictureWriter, frame_pattern, has_number
-from vst.video.probe import STDIN, VideoInfo, is_stream
+from vst.video.pictures import WRITTEN, PictureWriter, has_number
+from vst.video.probe import BT601, STDIN, VideoInfo, is_stream
 from vst.video.writer import VideoWriter
 
 STDOUT = STDIN
@@ -31,7 +31,8 @@ class Sink(Protocol):
     """What `open_sink` returns: a context manager that takes frames. What it writes appears when it is whole.
 
     `info` describes the frames that it expects: size, time base, and the rotation that makes them upright,
-    which is 0 where the output has no rotation tag.
+    which is 0 where the output has no rotation tag. A sink may also have `planes`, the `PlaneFormat` of frames of
+    planes that `write` takes besides RGB, None for none.
     """
 
     info: VideoInfo
@@ -89,10 +90,8 @@ def open_sink(
         raise UserError(f"{', '.join(given)}: {path} is no video file ({', '.join(FORMATS)}); leave it out")
     if suffix == ".gif":
         return GifWriter(path, upright(info), overwrite=overwrite)
-    if has_number(path.name) or suffix in WRITTEN:
+    if has_number(path.name) or suffix in ("", *WRITTEN) or path.is_dir():
         return PictureWriter(path, upright(info), overwrite=overwrite)
-    if suffix == "" or path.is_dir():
-        return PictureWriter(frame_pattern(path), upright(info), overwrite=overwrite)
     raise UserError(
         f"{path}: the extension {suffix} is not one of {', '.join((*FORMATS, '.gif', *WRITTEN))}; without one it is a "
         f"folder of pictures"
@@ -111,9 +110,10 @@ def upright(info: VideoInfo) -> VideoInfo:
 
 
 class PipeWriter:
-    """Frames on a pipe, one after the other: `rgb24` is their bytes, `y4m` a YUV4MPEG2 stream in BT.709.
+    """Frames on a pipe, one after the other: `rgb24` is their bytes, `y4m` a YUV4MPEG2 stream.
 
-    Their times are lost: give the source a constant frame rate (fps=25) where that matters. A context manager.
+    A YUV4MPEG2 stream cannot say its matrix. It is BT.601 at every size, which FFmpeg takes it for. Their times are
+    lost: give the source a constant frame rate (fps=25) where that matters. A context manager.
     """
 
     def __init__(self, pipe: BinaryIO, info: VideoInfo, format: str) -> None:
@@ -142,7 +142,7 @@ class PipeWriter:
             if not self._count:
                 self._send(self._header())
             frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")
-            planes = convert(self._converter, frame, self._pixels).to_ndarray()
+            planes = convert(self._converter, frame, self._pixels, BT601).to_ndarray()
             self._send(b"FRAME\n", np.ascontiguousarray(planes).data)
         self._count += 1
 

@@ -32,7 +32,8 @@ class Source(Protocol):
 
     `info` describes the frames: their size as stored and the rotation that makes them upright, their time base.
     `damaged` and `resized` are None or one line, from the moment it is known. `tracks` are the inputs whose
-    sound belongs to the frames, for `open_sink`.
+    sound belongs to the frames, for `open_sink`. A source may also have `planes`, the `PlaneFormat` of the frames
+    that `read(first, planes=True)` gives, None where it gives RGB only.
     """
 
     info: VideoInfo
@@ -83,11 +84,13 @@ def open_source(
         raise UserError(f"end={end} is not after start={start if start is not None else 0}; give a later end")
     found = find_inputs(inputs)
     if all(not is_stream(location) and is_picture(location) for location in found):
+        _check_several(fade, crossfade)
         return _open_pictures([Path(location) for location in found], rate or DEFAULT_FPS, begin, stop)
     pictures = [location for location in found if is_picture(location)]
     if pictures:
         raise UserError(f"{pictures[0]} is a picture among videos; give either videos or pictures")
     if len(found) == 1:
+        _check_several(fade, crossfade)
         source: Source = VideoReader(found[0], start=begin, end=stop, hwaccel=hwaccel)
     else:
         if begin is not None or stop is not None:
@@ -155,6 +158,11 @@ def _open_pictures(paths: list[Path], fps: Fraction, begin: Fraction | None, sto
     return PictureReader(chosen, fps)
 
 
+def _check_several(fade: Fraction, given: Seconds) -> None:
+    if fade:
+        raise UserError(f"crossfade={given} mixes one video into the next and there is no other; leave it out")
+
+
 def _open_splice(locations: Iterable[Location], fade: Fraction, hwaccel: str | None) -> Splice:
     with ExitStack() as stack:
         readers = []
@@ -216,5 +224,5 @@ class _Resampled:
             number = round(begin) if number is None else number
             cut = cut or frame.cut
             while number + Fraction(1, 2) < end:
-                yield Frame(frame.image, number, 1, 1 / self._fps, cut)
+                yield replace(frame, pts=number, duration=1, time_base=1 / self._fps, cut=cut)
                 number, cut = number + 1, False

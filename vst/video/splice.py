@@ -89,7 +89,8 @@ class Splice:
             if first:
                 self._place_sound(reader.tracks[0], begin, number)
             start, end = (begin + round(time * unit) for time in (frame.pts, frame.pts + frame.duration))
-            yield Frame(fit(frame.image), start, max(1, end - start), base, cut=first and number > 0 and not self._fade)
+            cut = first and number > 0 and not self._fade
+            yield Frame(fit(frame.image), start, max(1, end - start), base, cut, fit.border)
             first = False
 
     def _place_sound(self, track: Excerpt, begin: int, number: int) -> None:
@@ -97,6 +98,11 @@ class Splice:
             track.start = None  # what its sound needs to begin with lies before the first frame
         track.shift += begin * self.info.time_base
         track.begins = (begin + (self._fade / Fraction(2) if number else 0)) * self.info.time_base
+
+
+def blacken(image: np.ndarray, border: np.ndarray) -> None:
+    """Make the `border` of a `Frame` black again in `image` (H, W, 3) uint8, which was painted."""
+    np.multiply(image, (255 - border)[..., None] / np.float32(255), out=image, casting="unsafe")
 
 
 class _Fit:
@@ -109,17 +115,22 @@ class _Fit:
         stretch = _upright_aspect(info) / (whole.sample_aspect_ratio or 1)
         zoom = min(whole.width / (width * stretch), whole.height / height)
         self._size = max(1, round(width * stretch * zoom)), max(1, round(height * zoom))
+        across, down = self._size
+        left, top = (whole.width - across) // 2, (whole.height - down) // 2
+        self._inside = slice(top, top + down), slice(left, left + across)
+        self.border: np.ndarray | None = None
+        if self._size != (whole.width, whole.height):
+            self.border = np.full(self._whole, 255, np.uint8)
+            self.border[self._inside] = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         image = np.ascontiguousarray(np.rot90(image, self._turns))
-        (height, width), size = self._whole, self._size
-        if image.shape[1::-1] != size:
-            image = scale(image, *size)
-        if size == (width, height):
+        if image.shape[1::-1] != self._size:
+            image = scale(image, *self._size)
+        if self.border is None:
             return image
-        canvas = np.zeros((height, width, 3), np.uint8)
-        left, top = (width - size[0]) // 2, (height - size[1]) // 2
-        canvas[top : top + size[1], left : left + size[0]] = image
+        canvas = np.zeros((*self._whole, 3), np.uint8)
+        canvas[self._inside] = image
         return canvas
 
 
@@ -135,7 +146,9 @@ def _mixed(tail: list[Frame], frames: Iterator[Frame], begin: int, fade: int) ->
         while coming is not None and coming.pts <= frame.pts:
             shown, coming = coming, next(frames, None)
         share = min(1.0, (frame.pts - begin + frame.duration / 2) / fade)
-        yield replace(frame, image=_blend(frame.image, shown.image, share))
+        borders = [np.uint8(0) if border is None else border for border in (frame.border, shown.border)]
+        border = _blend(*borders, share) if any(b.ndim for b in borders) else None
+        yield replace(frame, image=_blend(frame.image, shown.image, share), border=border)
     while coming is not None and coming.pts < end:
         coming = next(frames, None)
     if coming is not None:

@@ -197,6 +197,7 @@ def _add_track(output: OutputContainer, stream: Stream) -> Stream:
     for key in ("language", "title"):
         if key in stream.metadata:
             track.metadata[key] = stream.metadata[key]
+    track.disposition = stream.disposition
     return track
 
 

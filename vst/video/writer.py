@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
-from av.container import OutputContainer
 from av.packet import Packet
 
 from vst.errors import UserError
 from vst.video.encoder import PictureTrack
 from vst.video.encoders import FORMATS, choose_encoding
 from vst.video.excerpts import Excerpt
+from vst.video.output import PartFile, check_output, told
+from vst.video.planes import PlaneFormat
 from vst.video.probe import BT709, VideoInfo
 from vst.video.tracks import TrackCopy
 
@@ -48,18 +45,6 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: Fraction | int) -> Non
     with VideoWriter(path, new_video(width + width % 2, height + height % 2, fps), overwrite=True) as writer:
         for frame in frames:
             writer.write(frame)
-
-
-def check_output(path: Path, overwrite: bool, extensions: Sequence[str] = tuple(FORMATS)) -> None:
-    """Raise UserError when `path` cannot become an output: by its extension, its folder, what is there."""
-    if path.suffix.lower() not in extensions:
-        raise UserError(f"{path}: the extension {path.suffix or '(none)'} is not one of {', '.join(extensions)}")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} exists already; choose another name or set overwrite=true")
 
 
 class VideoWriter:
@@ -99,8 +84,7 @@ class VideoWriter:
         if copy_from is None or isinstance(copy_from, str | Path):
             copy_from = [] if copy_from is None else [Excerpt(Path(copy_from), begins=Fraction(0))]
         self._excerpts, self._sound = copy_from, sound
-        folder = self.path.parent if scratch is None else scratch
-        self._temporary = folder / f".{self.path.name}.{secrets.token_hex(4)}.part"
+        self._file = PartFile(self.path, FORMATS[self.path.suffix.lower()], scratch)
         self._shift = 0
         self._first_pts: int | None = None
         self._next_pts = 0
@@ -111,11 +95,8 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._discard)
+            self._container = stack.enter_context(self._file).container
             with told(self.path):
-                self._temporary.open("xb").close()
-                self._container = av.open(str(self._temporary), "w", format=FORMATS[self.path.suffix.lower()])
-                stack.callback(_close_quietly, self._container)
                 self._picture = PictureTrack(self._container, self.info, self._encoding)
                 self._audio = TrackCopy(self._excerpts, self._container, self.path, self._sound)
                 stack.callback(self._audio.close)
@@ -132,20 +113,22 @@ class VideoWriter:
             with told(self.path):
                 self._mux(self._picture.flush())
                 self._mux_last()
-                self._container.close()
-                os.replace(self._temporary, self.path)
+                self._file.finish()
+
+    @property
+    def planes(self) -> PlaneFormat | None:
+        """What frames `write` takes besides RGB: those that the encoder is given anyway."""
+        return self._picture.planes
 
     def write(self, image: np.ndarray, pts: int | None = None, duration: int = 0) -> None:
-        """Append `image` (H, W, 3) uint8 RGB.
+        """Append `image`, (H, W, 3) uint8 RGB or `planes`.
 
         `pts` (strictly increasing) and `duration` are in units of `info.time_base`. Without `pts` the frame
         follows the last one at the mean rate; duration 0 means unknown. The array is copied.
         """
-        info = self.info
-        assert image.shape == (info.height, info.width, 3) and image.dtype == np.uint8, (
-            image.shape,
-            image.dtype,
-        )
+        height, width = self.info.height, self.info.width
+        assert image.shape in ((height, width, 3), (height * 3 // 2, width)), image.shape
+        assert image.dtype == np.uint8, image.dtype
         stamp = self.announce(self._next_pts if pts is None else pts, duration)
         with told(self.path):
             self._mux(self._picture.encode(image, stamp))
@@ -197,24 +180,3 @@ class VideoWriter:
         for sound in self._audio.until(packet.dts * packet.time_base):
             self._container.mux(sound)
         self._container.mux(packet)
-
-    def _discard(self) -> None:
-        self._temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in writing `path` into one line."""
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(f"{path}: the disk is full; free some space and start again") from error
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}; check the folder {path.parent}") from error
-
-
-def _close_quietly(container: OutputContainer) -> None:
-    """Close after a failure, whose own error is the one to report."""
-    with contextlib.suppress(av.error.FFmpegError, OSError):
-        container.close()

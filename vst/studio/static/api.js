@@ -53,6 +53,10 @@ export const originalUrl = (id) => `/api/uploads/${id}/video`;
 export const renderedUrl = (id) => `/api/renders/${id}/video`;
 export const downloadUrl = (id) => `/api/renders/${id}/video?download=true`;
 
+export async function originalStill(id, at, signal) {
+  return (await request("GET", stillUrl(id, at), undefined, signal)).blob();
+}
+
 export async function paintedStill(id, at, look, signal) {
   return (await request("POST", `/api/uploads/${id}/preview`, { at, look }, signal)).blob();
 }

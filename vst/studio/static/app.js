@@ -128,17 +128,43 @@ async function take(file) {
   show(0);
   try {
     const film = await api.upload(file, show, cancelling.signal);
-    state.film = film;
-    $("source-name").textContent = film.name;
-    compare.ratio(film.width, film.height);
-    $("moment").max = Math.max((film.seconds ?? 0) - 1 / film.fps, 0.01);
-    $("moment").step = 1 / Math.max(film.fps, 1);
-    compare.seam(50);
+    hold(film);
     say(`${film.name} has arrived`);
     showPreview(Math.min(1, (film.seconds ?? 0) / 3));
   } catch (problem) {
     enter("welcome");
     complain(problem, problem.busy ? () => take(file) : null);
+  }
+}
+
+function hold(film) {
+  state.film = film;
+  $("source-name").textContent = film.name;
+  compare.ratio(film.width, film.height);
+  $("moment").max = Math.max((film.seconds ?? 0) - 1 / film.fps, 0.01);
+  $("moment").step = 1 / Math.max(film.fps, 1);
+  compare.seam(50);
+  remember();
+}
+
+// What a reload of the page finds again.
+function remember() {
+  const { film, render, renderTitle } = state;
+  sessionStorage.setItem("film", JSON.stringify(film && { film, render: render?.id, renderTitle }));
+}
+
+async function recall() {
+  const kept = JSON.parse(sessionStorage.getItem("film"));
+  if (!kept) return false;
+  try {
+    await api.originalStill(kept.film.id, 0);
+    const status = kept.render && await api.renderStatus(kept.render);
+    hold(kept.film);
+    if (status) follow(status, kept.renderTitle);
+    else showPreview(0);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -150,6 +176,7 @@ async function leave() {
   if (state.render) api.removeRender(state.render.id);
   if (state.film) api.removeUpload(state.film.id);
   state.film = state.render = state.live = state.stopFollowing = null;
+  remember();
   enter("welcome");
 }
 
@@ -170,7 +197,7 @@ function showPreview(at) {
   compare.whole(false);
   $("moment").value = at;
   showClock(at);
-  for (const image of Object.values(compare.images)) image.removeAttribute("src");
+  compare.clear();
   schedulePreview(0);
 }
 
@@ -185,14 +212,12 @@ async function preview() {
   const { film } = state;
   const at = Number($("moment").value);
   try {
-    const blob = await api.paintedStill(film.id, at, look(), running.signal);
+    const original = await api.originalStill(film.id, at, running.signal);
+    const painted = await api.paintedStill(film.id, at, look(), running.signal);
+    await compare.showPair(original, painted, running.signal);
     if (running.signal.aborted) return;
-    const { painted, original } = compare.images;
-    URL.revokeObjectURL(painted.src);
-    painted.src = URL.createObjectURL(blob);
-    painted.alt = `The film at ${clock(at)}, painted in the style ${titleOfStyle()}`;
-    original.src = api.stillUrl(film.id, at);
-    original.alt = `The film at ${clock(at)}`;
+    compare.images.painted.alt = `The film at ${clock(at)}, painted in the style ${titleOfStyle()}`;
+    compare.images.original.alt = `The film at ${clock(at)}`;
     $("caption").textContent = `${film.width} × ${film.height}, ${film.fps} frames a second${film.audio ? ", with sound" : ""}`;
     hush();
   } catch (problem) {
@@ -209,20 +234,24 @@ async function render() {
   cancelPreview();
   $("render").disabled = true;
   try {
-    const old = state.render;
     const started = await api.startRender(state.film.id, look());
-    if (old) api.removeRender(old.id);
-    state.render = started;
-    state.renderTitle = titleOfStyle();
-    enter("rendering");
+    follow(started, titleOfStyle());
     say("Rendering has begun");
-    showRendering(started);
-    state.stopFollowing = api.follow(started.id, showRendering, (problem) => { enter("preview"); complain(problem); });
   } catch (problem) {
     complain(problem, problem.status === 404 ? leave : render);
   } finally {
     $("render").disabled = false;
   }
+}
+
+function follow(status, title) {
+  state.render = status;
+  state.renderTitle = title;
+  remember();
+  enter("rendering");
+  if (status.state !== "running") return showRendering(status);
+  showRendering(status);
+  state.stopFollowing = api.follow(status.id, showRendering, (problem) => { enter("preview"); complain(problem); });
 }
 
 function showRendering(status) {
@@ -352,7 +381,11 @@ function wire() {
     depth = 0;
     dragging(false);
     const [file] = event.dataTransfer.files;
-    if (file && state.studio) take(file);
+    if (!file || !state.studio) return;
+    if (["uploading", "rendering"].includes(state.mode)) {
+      return complain(new api.Problem("A film is still on its way. Cancel it first, or wait for it."));
+    }
+    take(file);
   });
 }
 
@@ -365,9 +398,9 @@ async function begin() {
   }
   const { limits, styles } = state.studio;
   showStyles(styles);
-  $("limits").textContent = `mp4, mov, mkv, webm or avi, up to ${limits.minutes} minutes and ${limits.upload_mb} MB`;
+  $("limits").textContent = `mp4, mov, mkv, webm or avi, up to ${limits.minutes} minute${limits.minutes === 1 ? "" : "s"} and ${limits.upload_mb} MB`;
   $("keeping").textContent = `Stays on the studio's machine, for ${limits.keep_minutes} minutes`;
-  enter("welcome");
+  if (!(await recall())) enter("welcome");
 }
 
 wire();

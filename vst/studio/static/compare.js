@@ -31,6 +31,24 @@ export class Compare {
     this.#moveSeam();
   }
 
+  // Two stills, as blobs, that appear together: a painting alone would pass for the original.
+  async showPair(original, painted, signal) {
+    const urls = Object.entries({ original, painted }).map(([layer, blob]) => [layer, URL.createObjectURL(blob)]);
+    await Promise.all(urls.map(([, url]) => Object.assign(new Image(), { src: url }).decode()));
+    if (!signal.aborted) this.clear();
+    for (const [layer, url] of urls) {
+      if (signal.aborted) URL.revokeObjectURL(url);
+      else this.images[layer].src = url;
+    }
+  }
+
+  clear() {
+    for (const image of Object.values(this.images)) {
+      if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
+      image.removeAttribute("src");
+    }
+  }
+
   showStills() {
     this.#stopVideos();
     this.#show("images");
