@@ -760,7 +760,7 @@ def test_from_a_folder_of_frames_to_a_gif(tmp_path: Path) -> None:
     source = media.make_video(tmp_path / "in.mp4", n=6)
     frames = stylize_video(Trail(), source, tmp_path / "frames", progress=False)
     assert len(list((tmp_path / "frames").iterdir())) == 6
-    report = stylize_video(Identity(), frames.output.parent, tmp_path / "out.gif", fps=10, progress=False)
+    report = stylize_video(Identity(), frames.output, tmp_path / "out.gif", fps=10, progress=False)
     assert report.frames == 6
     with av.open(str(report.output)) as container:
         assert [float(frame.time) for frame in container.decode(video=0)] == pytest.approx([n / 10 for n in range(6)])

@@ -17,8 +17,8 @@ import pytest
 from tests import media
 from vst.errors import UserError
 from vst.video import encoder as encoder_module
+from vst.video import output as output_module
 from vst.video import tracks as tracks_module
-from vst.video import writer as writer_module
 from vst.video.probe import Colour, VideoInfo, probe
 from vst.video.reader import VideoReader
 from vst.video.writer import VideoWriter, new_video, write_clip
@@ -388,7 +388,7 @@ class _FullDisk:
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_open = av.open
-    monkeypatch.setattr(writer_module.av, "open", lambda *args, **kw: _FullDisk(real_open(*args, **kw), room=4))
+    monkeypatch.setattr(output_module.av, "open", lambda *args, **kw: _FullDisk(real_open(*args, **kw), room=4))
     with (
         pytest.raises(UserError, match="disk is full"),
         VideoWriter(tmp_path / "v.mp4", _info(), preset="ultrafast") as writer,

@@ -174,7 +174,7 @@ class Painter:
         if not arrays:
             return
         width, height, still, *lengths = (int(number) for number in arrays[0])
-        rest = [np.array(array) for array in arrays[1:]]
+        rest = [torch.as_tensor(array).numpy().copy() for array in arrays[1:]]
         self._size = (width, height)
         self._stillness.kept = rest.pop(0) if still else None
         self._running = tuple(self.styles[index] for index in lengths[::2])
