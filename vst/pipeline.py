@@ -12,8 +12,8 @@ import numpy as np
 
 from vst.cuts import CutDetector
 from vst.memory import load_memory, read_memory
+from vst.planes import PlaneFormat
 from vst.progress import Meter
-from vst.video.planes import PlaneFormat
 from vst.video.reader import Frame
 from vst.video.segments import SegmentedWriter
 from vst.video.sink import Sink
@@ -37,7 +37,7 @@ class FrameEngine(Protocol):
     - `read_state()`, the memory after a frame as a list of tensors or arrays, and `load_state(list)`, which takes
       them back, as tensors, when a frame of the same size has been painted since `reset`: what `resume` asks for;
     - `moments`, a tensor that belongs to the memory as well, or None;
-    - `for_planes(format)`, an engine for frames of planes (`vst.video.planes`) or None, which runs instead of it where
+    - `for_planes(format)`, an engine for frames of planes (`vst.planes`) or None, which runs instead of it where
       the video is decoded to them and encoded from them.
     """
 

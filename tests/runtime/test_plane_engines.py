@@ -9,12 +9,12 @@ import torch
 
 from tests.runtime.test_cells import GENERATORS
 from vst.networks import ConvGRU, SlowTone, Stylizer
+from vst.planes import PlaneFormat, planes_of
 from vst.runtime import build, open_engine
 from vst.runtime.cells import Wire
 from vst.runtime.parity import moving_frames, psnr
 from vst.runtime.tone import ByteTone, PlaneTone, tone_values
 from vst.video.encoder import convert
-from vst.video.planes import PlaneFormat, planes_of
 from vst.video.probe import Colour
 
 LIMITED, FULL = Colour(1, 1, 1, 1), Colour(2, 6, 6, 6)

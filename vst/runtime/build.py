@@ -11,11 +11,12 @@ from typing import Literal
 import torch
 
 import vst.networks
+import vst.planes
 import vst.runtime
-import vst.video.planes
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError, suggest
 from vst.networks import Stylizer
+from vst.planes import PlaneFormat
 from vst.runtime.cells import on_cells
 from vst.runtime.engine import Engine
 from vst.runtime.formats import write_onnx
@@ -24,7 +25,6 @@ from vst.runtime.onnx_engine import OnnxEngine
 from vst.runtime.openvino_engine import OpenVinoEngine
 from vst.runtime.tiled import TiledEngine
 from vst.runtime.torch_engine import DTYPES, CompiledEngine, CudaGraphEngine, TorchEngine
-from vst.video.planes import PlaneFormat
 
 TORCH_ENGINES = {engine.name: engine for engine in (TorchEngine, CompiledEngine, CudaGraphEngine)}
 FILE_ENGINES = {".onnx": ("onnxruntime", "tensorrt", "openvino"), ".xml": ("openvino",)}
@@ -166,6 +166,6 @@ def fingerprint(stylizer: Stylizer) -> str:
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     digest.update(repr(stylizer).encode())
     code = [path for module in (vst.networks, vst.runtime) for path in Path(module.__file__).parent.glob("*.py")]
-    for path in sorted([*code, Path(vst.video.planes.__file__)]):
+    for path in sorted([*code, Path(vst.planes.__file__)]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:20]

@@ -8,7 +8,7 @@ Only within the border that is cut off do the results differ, where filters see 
 
 Values run from -128 to 127, which half precision represents exactly.
 
-The bytes may also be planes of Y, U and V (`vst.video.planes`), half as many: that is another linear map into a cell
+The bytes may also be planes of Y, U and V (`vst.planes`), half as many: that is another linear map into a cell
 and out of it (`Wire`), which the first and the last convolutions take in.
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from vst.networks.generators import ResidualGenerator
 from vst.networks.guided import CELL, COLOURS, HALF, GuidedGenerator
 from vst.networks.layers import LocalContrast, SeparableFilter
-from vst.video.planes import PlaneFormat
+from vst.planes import PlaneFormat
 
 MIDDLE = 128  # the byte that is 0 here
 Views = tuple[Tensor, ...]  # of the frame, as the other two steps need it

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vst.errors import UserError
+from vst.planes import PlaneFormat, planes_of
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 from vst.runtime.graph import GraphInfo, add_border, unpack
 from vst.runtime.tone import ByteTone, PlaneTone
-from vst.video.planes import PlaneFormat, planes_of
 
 MIN_SIDE = 16
 TILES = (2048, 1024, 512, 256, 128, 64)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from vst.errors import UserError
 from vst.networks.stylizer import PADDING, Stylizer
+from vst.planes import PlaneFormat, planes_of
 from vst.runtime.cells import form_of, lowered, to_cells, to_pixels
 from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
 from vst.runtime.tone import tone_values
-from vst.video.planes import PlaneFormat, planes_of
 
 LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
 
@@ -37,7 +37,7 @@ class GraphInfo:
     frame before it gets its border; () for nothing. With a `cell` of 0 the frame is (1, H', W', 3) and the result
     cropped; else both are cells of so many pixels a side, (1, H' / cell, W' / cell, 3 cell^2) with the channels in the
     order (row, column, colour), and the border is still there. `planes`: the cells are of frames of planes
-    (`vst.video.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other.
+    (`vst.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other.
     """
 
     states: tuple[int, ...]

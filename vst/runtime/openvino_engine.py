@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vst.errors import UserError
+from vst.planes import PlaneFormat
 from vst.runtime.engine import Engine, require
 from vst.runtime.graph import GraphInfo, pack
-from vst.video.planes import PlaneFormat
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vst.networks.tone import SlowTone, frame_moments
-from vst.video.planes import GREY, PlaneFormat, Planes, planes_of
+from vst.planes import GREY, PlaneFormat, Planes, planes_of
 
 
 class ByteTone:
@@ -44,7 +44,7 @@ class ByteTone:
 
 
 class PlaneTone(ByteTone):
-    """The same of frames of planes (`vst.video.planes`).
+    """The same of frames of planes (`vst.planes`).
 
     In RGB the tone is an affine map with a clamp, so without the clamp it is one of Y, U and V. Colours are clamped
     where the chroma has its samples, at the mean of four pixels; luma by its own range.

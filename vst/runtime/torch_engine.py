@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vst.errors import UserError
+from vst.planes import PlaneFormat
 from vst.runtime.engine import Engine
 from vst.runtime.graph import FrameGraph, pack
-from vst.video.planes import PlaneFormat
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARMUP_RUNS = 3

@@ -12,8 +12,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.planes import PIXELS, PlaneFormat, planes_of
 from vst.video.encoders import Encoding
-from vst.video.planes import PIXELS, PlaneFormat, video_frame
 from vst.video.probe import BT709, Colour, VideoInfo
 
 # swscale's number of a matrix (SWS_CS_*) by its H.273 code point; 2 is unspecified, which every reader takes
@@ -40,7 +40,7 @@ class PictureTrack:
         """The packets that are ready when `image`, (H, W, 3) uint8 RGB or `planes`, of time `pts`, has gone in."""
         if image.ndim == 2:
             assert self.planes is not None, self._encoding
-            frame = video_frame(image)
+            frame = frame_of_planes(image)
             frame.color_range, frame.colorspace = self._colour.range, self._colour.matrix
         else:
             frame = self._to_yuv(np.ascontiguousarray(np.rot90(image, self._turns)))
@@ -117,3 +117,13 @@ def _set_rotation(stream: VideoStream, info: VideoInfo) -> int:
         stream.set_display_matrix(info.display_matrix)
         return 0
     return round(info.rotation / 90) % 4
+
+
+def frame_of_planes(planes: np.ndarray) -> av.VideoFrame:
+    """A frame of planes as one for an encoder, with memory of its own."""
+    y, *_ = views = planes_of(planes)
+    frame = av.VideoFrame(y.shape[1], y.shape[0], PIXELS[0])
+    for plane, view in zip(frame.planes, views, strict=True):
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        np.copyto(rows[: view.shape[0], : view.shape[1]], view)
+    return frame

@@ -20,9 +20,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.planes import PIXELS, PlaneFormat
 from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
-from vst.video.planes import PIXELS, PlaneFormat
 from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe
 
 # A demuxer that fails this often in a row, without one packet in between, has reached the end of what is
@@ -41,7 +41,7 @@ _PASSED_OVER = np.empty((0, 0, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: `image` (H, W, 3) uint8 RGB, or planes (`vst.video.planes`), as stored, not rotated, owned by the
+    """One frame: `image` (H, W, 3) uint8 RGB, or planes (`vst.planes`), as stored, not rotated, owned by the
     receiver.
 
     `pts` is its time and `duration` (at least 1) the time it is shown, in units of `time_base` seconds; `pts`

@@ -11,11 +11,11 @@ import numpy as np
 from av.packet import Packet
 
 from vst.errors import UserError
+from vst.planes import PlaneFormat
 from vst.video.encoder import PictureTrack
 from vst.video.encoders import FORMATS, choose_encoding
 from vst.video.excerpts import Excerpt
 from vst.video.output import PartFile, check_output, told
-from vst.video.planes import PlaneFormat
 from vst.video.probe import BT709, VideoInfo
 from vst.video.tracks import TrackCopy
 

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
-import av
 import numpy as np
-from av.video.frame import VideoFrame
-
-from vst.video.probe import Colour
 
 PIXELS = ("yuv420p", "yuvj420p")
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -22,6 +19,15 @@ GREY = 128  # chroma of what has no colour
 _SHARES = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 5: (0.299, 0.114), 6: (0.299, 0.114)}
 _FULL_RANGE = 2
 _SHORT_SIDE = 64  # samples along the short side, where there are as many of chroma
+
+
+class ColourTags(Protocol):
+    """What files say of their colours, by code points: of H.273 for the matrix, of FFmpeg for the range."""
+
+    @property
+    def matrix(self) -> int: ...
+    @property
+    def range(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class PlaneFormat:
     full: bool
 
     @classmethod
-    def of(cls, colour: Colour) -> PlaneFormat | None:
+    def of(cls, colour: ColourTags) -> PlaneFormat | None:
         """That of a video with these tags; None where vst knows no matrix for them."""
         shares = _SHARES.get(colour.matrix)
         return None if shares is None else cls(*shares, colour.range == _FULL_RANGE)
@@ -86,13 +92,3 @@ def planes_of(frame: np.ndarray) -> Planes:
     height = rows * 2 // 3
     u, v = frame[height:].reshape(2, height // 2, width // 2)
     return frame[:height], u, v
-
-
-def video_frame(planes: np.ndarray) -> VideoFrame:
-    """A frame of planes as one for an encoder, with memory of its own."""
-    y, *_ = views = planes_of(planes)
-    frame = av.VideoFrame(y.shape[1], y.shape[0], PIXELS[0])
-    for plane, view in zip(frame.planes, views, strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        np.copyto(rows[: view.shape[0], : view.shape[1]], view)
-    return frame

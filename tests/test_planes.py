@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.media import make_video
+from vst.planes import PlaneFormat, planes_of
 from vst.video import VideoReader, VideoWriter
-from vst.video.encoder import convert
-from vst.video.planes import PlaneFormat, planes_of, video_frame
+from vst.video.encoder import convert, frame_of_planes
 from vst.video.probe import Colour
 
 COLOURS = {
@@ -69,7 +69,7 @@ def test_planes_go_through_reader_and_writer_as_they_are(width: int, height: int
     assert len(frames) == len(again) == 3
     for frame, copy, truth in zip(frames, again, expected, strict=True):
         assert np.array_equal(frame.image, truth) and np.array_equal(copy, truth)
-    assert np.array_equal(video_frame(expected[0]).to_ndarray(), expected[0])
+    assert np.array_equal(frame_of_planes(expected[0]).to_ndarray(), expected[0])
 
 
 @pytest.mark.parametrize("pixels", ["yuv444p", "yuv420p10le"])
