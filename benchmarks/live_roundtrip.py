@@ -171,14 +171,15 @@ def report(folder: Path, recorded: Path, killed: float, back: float, ended: floa
     seen = {name: {n: t for n, t in pairs if t < ended} for name, pairs in noted.items()}
     for name, ours in (("first film", lambda n: n < SECOND_FILM), ("second film", lambda n: n >= SECOND_FILM)):
         sent = {n: t for n, t in seen["before"].items() if ours(n)}
-        common = sorted(n for n in seen["after"] if n in sent)
+        # A number that arrives before it was sent was misread.
+        common = sorted(n for n, t in seen["after"].items() if n in sent and t > sent[n])
         if not common:
             print(f"{name}: sent {len(sent)}, nothing arrived")
             continue
         within = [n for n in sent if common[0] <= n <= common[-1]]
         joined = seen["after"][common[0]] + JOINING
         ages = np.array([seen["after"][n] - sent[n] for n in common if seen["after"][n] > joined]) * 1000
-        p50, p95 = np.percentile(ages, (50, 95))
+        p50, p95 = np.percentile(ages, (50, 95)) if ages.size else (np.nan, np.nan)
         print(
             f"{name}: of {len(within)} frames from the first to the last that arrived, {len(common)} arrived; "
             f"added latency after the first {JOINING} s: p50 {p50:.0f} ms, p95 {p95:.0f} ms"
@@ -186,8 +187,12 @@ def report(folder: Path, recorded: Path, killed: float, back: float, ended: floa
     second = [t for n, t in seen["after"].items() if n >= SECOND_FILM]
     if second:
         print(f"source killed for {back - killed:.1f} s; first new picture {min(second) - back:.1f} s after its return")
-    with av.open(str(recorded)) as container:
-        images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    try:
+        with av.open(str(recorded)) as container:
+            images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    except (av.FFmpegError, OSError) as error:
+        print(f"recorded by ffmpeg: nothing that can be read ({error})")
+        return
     numbers = [n for n in map(readable, images) if n is not None]
     jumps = sum(b < a for a, b in pairwise(numbers))
     print(f"recorded by ffmpeg: {len(images)} frames, {len(set(numbers))} of them different, {jumps} out of order")
