@@ -20,8 +20,8 @@ from torch import Tensor
 
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError
-from vst.evaluate.matching import model_names
 from vst.evaluate.media import VIDEOS, read_pictures, read_video
+from vst.names import model_names
 from vst.networks import Stylizer
 
 FRAME = 30
