@@ -131,8 +131,8 @@ def test_an_original_that_no_browser_plays_is_compared_as_a_still(page: Browser,
     page.click("#render")
     reach(page, "done")
     page.wait("document.querySelector('#painted-video').readyState >= 2")
+    page.wait("document.querySelector('#original-video').hidden")
     page.wait("document.querySelector('#original-image').naturalWidth")
-    assert page.run("document.querySelector('#original-video').hidden")
     assert page.run("document.querySelector('#notice').hidden")
 
 
