@@ -141,7 +141,7 @@ class Browser:
             if method == "Runtime.exceptionThrown":
                 found.append(given["exceptionDetails"].get("exception", {}).get("description", "exception"))
             if method == "Log.entryAdded" and given["entry"]["level"] == "error":
-                found.append(given["entry"]["text"])
+                found.append(f"{given['entry']['text']} {given['entry'].get('url', '')}")
         return found
 
     def _targets(self) -> list[dict[str, Any]]:
