@@ -28,7 +28,7 @@ from vst.cuts import CutDetector
 from vst.errors import UserError
 from vst.networks import ConvGRU, GuidedGenerator, ResidualGenerator, SlowTone, Stylizer
 from vst.pipeline import QUEUE_LENGTH, without_rgb
-from vst.runtime import Engine, open_engine
+from vst.runtime import open_engine
 from vst.runtime.parity import psnr
 from vst.stream import StreamReport, stylize_video
 from vst.video import segments as segments_module
@@ -461,16 +461,6 @@ def test_an_engine_paints_what_its_stylizer_does(tmp_path: Path) -> None:
         assert np.abs(a.astype(int) - b).max() <= 3
 
 
-class RgbOnly:
-    """An engine that hides that it has one for planes."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.reset, self._engine = engine.reset, engine
-
-    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
-        return self._engine(frame, out)
-
-
 @pytest.mark.parametrize("colour", ["bt709-limited", "bt601-full"])
 def test_a_usual_film_is_painted_without_becoming_rgb(
     colour: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -483,9 +473,9 @@ def test_a_usual_film_is_painted_without_becoming_rgb(
     with VideoWriter(source, info, crf=1) as writer:
         for frame in frames:
             writer.write(frame)
-    rgb = _stylize(RgbOnly(open_engine(network)), source, tmp_path / "rgb.mkv", crf=1)
+    rgb = _stylize(open_engine(network), source, tmp_path / "rgb.mkv", crf=1)
     monkeypatch.setattr(VideoReader, "_rgb", None)
-    planes = _stylize(open_engine(network), source, tmp_path / "planes.mkv", crf=1)
+    planes = _stylize(open_engine(network), source, tmp_path / "planes.mkv", crf=1, planes=True)
     assert (planes.frames, planes.cuts) == (rgb.frames, rgb.cuts) == (16, 1)
     monkeypatch.undo()
     assert _times(planes.output) == _times(rgb.output)

@@ -24,7 +24,7 @@ from vst.networks import build_stylizer
 from vst.painting import Look, Painter
 from vst.painting.camera import MOVES
 from vst.painting.timeline import Numbers, Styles, Timeline
-from vst.runtime import open_engine
+from vst.runtime import Engine, open_engine
 from vst.schema import Camera
 from vst.video import segments
 
@@ -91,6 +91,23 @@ def test_three_words_are_enough(run, painted, folder: Path, capsys) -> None:
     assert capsys.readouterr().out.splitlines()[-1] == "out.mp4"
     with av.open(str(folder / "out.mp4")) as video:
         assert len(video.streams.audio) == 1
+
+
+def test_planes_are_for_films_without_a_look(run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(folder / "usual.mp4", clip_of(folder), fps=10)
+    asked, ask = [], Engine.for_planes
+
+    def noted(engine: Engine, *wanted: object) -> Engine | None:
+        asked.append(ask(engine, *wanted))
+        return asked[-1]
+
+    monkeypatch.setattr(Engine, "for_planes", noted)
+    usual = "input=usual.mp4", "pix_fmt=yuv420p"
+    bare = run(*usual, "planes=true")
+    assert asked and asked[-1] is not None
+    asked.clear()
+    looked, exact = run(*usual, "planes=true", "calm=0.001"), run(*usual)
+    assert not asked and far(looked, exact) < 0.5 and 0 < far(bare, exact) < 3
 
 
 def test_styles_by_name_and_over_time(run, painted) -> None:

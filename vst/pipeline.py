@@ -37,8 +37,8 @@ class FrameEngine(Protocol):
     - `read_state()`, the memory after a frame as a list of tensors or arrays, and `load_state(list)`, which takes
       them back, as tensors, when a frame of the same size has been painted since `reset`: what `resume` asks for;
     - `moments`, a tensor that belongs to the memory as well, or None;
-    - `for_planes(format)`, an engine for frames of planes (`vst.planes`) or None, which runs instead of it where
-      the video is decoded to them and encoded from them.
+    - `for_planes(format, (width, height))`, an engine for frames of planes (`vst.planes`) or None, which runs instead
+      of it where the video is decoded to them and encoded from them.
     """
 
     def reset(self) -> None: ...
@@ -94,17 +94,17 @@ class Pipeline:
     """Decode and encode in a thread each, beside the network in the caller's thread, where Ctrl-C arrives.
 
     PyAV and torch release the interpreter lock, so the three overlap. At most `QUEUE_LENGTH` frames wait
-    before the network and as many output buffers exist behind it. Into a `SegmentedWriter` it goes on behind the
-    frames that are there.
+    before the network and as many output buffers exist behind it. `planes`: without RGB where it can be. Into a
+    `SegmentedWriter` it goes on behind the frames that are there.
     """
 
-    def __init__(self, source: Source, engine: FrameEngine, sink: Sink, meter: Meter) -> None:
+    def __init__(self, source: Source, engine: FrameEngine, sink: Sink, meter: Meter, planes: bool = False) -> None:
         self._segments = sink if isinstance(sink, SegmentedWriter) else None
         self._first = 0 if self._segments is None else self._segments.frames
         self.frames = self._first
         self.cuts = 0
         self._source, self._sink, self._meter = source, sink, meter
-        self._engine, self._planes = without_rgb(source, engine, sink)
+        self._engine, self._planes = without_rgb(source, engine, sink) if planes else (engine, None)
         self._turns_back = round(sink.info.rotation / 90)
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
@@ -210,7 +210,7 @@ def without_rgb(source: Source, engine: FrameEngine, sink: Sink) -> tuple[FrameE
     before, after = source.info, sink.info
     if before.rotation or after.rotation or (before.width, before.height) != (after.width, after.height):
         return engine, None
-    found = engine.for_planes(planes)
+    found = engine.for_planes(planes, (before.width, before.height))
     return (engine, None) if found is None else (found, planes)
 
 

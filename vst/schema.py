@@ -113,6 +113,7 @@ class StylizeConfig:
     panorama: bool
     device: str | list
     tile: int | Literal["auto"]
+    planes: bool
     engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     codec: str | None

@@ -10,7 +10,7 @@ import torch
 from tests.runtime.test_cells import GENERATORS
 from vst.networks import ConvGRU, SlowTone, Stylizer
 from vst.planes import PlaneFormat, planes_of
-from vst.runtime import build, open_engine
+from vst.runtime import build, open_engine, tiled
 from vst.runtime.cells import Wire
 from vst.runtime.parity import moving_frames, psnr
 from vst.runtime.tone import ByteTone, PlaneTone, tone_values
@@ -19,6 +19,7 @@ from vst.video.probe import Colour
 
 LIMITED, FULL = Colour(1, 1, 1, 1), Colour(2, 6, 6, 6)
 CUT = 8
+SIZE = (96, 64)
 LEAST = 40.0
 """dB of a frame of planes to the same frame painted in RGB, where neither leaves what bytes can hold: then what is cut
 off differs. On a film with a trained network and its tone, which cuts highlights, 42 were measured."""
@@ -89,8 +90,8 @@ def test_engines_of_planes_give_the_frames_of_rgb(engine: str, generator: str, t
         pytest.importorskip("openvino")
         pytest.importorskip("onnxscript")
     on_rgb = open_engine(trained(generator, tone), engine)
-    on_planes = on_rgb.for_planes(PlaneFormat.of(colour))
-    assert on_planes is not None and on_rgb.for_planes(PlaneFormat.of(colour)) is on_planes
+    on_planes = on_rgb.for_planes(PlaneFormat.of(colour), SIZE)
+    assert on_planes is not None and on_rgb.for_planes(PlaneFormat.of(colour), SIZE) is on_planes
     for height, width in ((64, 96), (34, 50)):
         on_rgb.reset()
         on_planes.reset()
@@ -106,18 +107,29 @@ def test_engines_of_planes_give_the_frames_of_rgb(engine: str, generator: str, t
         assert np.min(scores) > LEAST, (height, width, np.min(scores, 0))
 
 
+def test_frames_that_fit_into_memory_need_no_tiles_and_so_no_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As stylize.py opens them: with tile=auto."""
+    engine, planes = open_engine(trained("guided"), tile="auto"), PlaneFormat.of(LIMITED)
+    frame = as_planes(film(1, 64, 96)[0], LIMITED)
+    on_planes = engine.for_planes(planes, SIZE)
+    assert np.array_equal(on_planes(frame), open_engine(trained("guided")).for_planes(planes, SIZE)(frame))
+    assert open_engine(trained("guided"), tile=32).for_planes(planes, SIZE) is None
+    monkeypatch.setattr(tiled, "free_bytes", lambda device: 100_000_000)
+    assert engine.for_planes(planes, (6000, 4000)) is None and engine.for_planes(planes, SIZE) is on_planes
+
+
 def test_the_parity_tells_another_matrix_and_another_network() -> None:
     """What the comparison above rests on."""
     on_rgb, frame = open_engine(trained("guided")), film(1, 64, 96)[0]
     planes = as_planes(frame, LIMITED)
     expected = as_planes(on_rgb(shown(planes, LIMITED)), LIMITED)
     for network, colour in ((trained("guided"), FULL), (trained("guided", seed=1), LIMITED)):
-        given = open_engine(network).for_planes(PlaneFormat.of(colour))(planes)
+        given = open_engine(network).for_planes(PlaneFormat.of(colour), SIZE)(planes)
         assert psnr(given.astype(int) - expected) < LEAST
 
 
 def test_the_memory_on_planes_is_carried_and_forgotten() -> None:
-    engine = open_engine(trained("guided")).for_planes(PlaneFormat.of(LIMITED))
+    engine = open_engine(trained("guided")).for_planes(PlaneFormat.of(LIMITED), SIZE)
     before, now = (as_planes(frame, LIMITED) for frame in film(9, 64, 96)[::8])
     alone = engine(now)
     engine.reset()

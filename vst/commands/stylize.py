@@ -77,14 +77,14 @@ def stylize(cfg: DictConfig) -> None:
             stage = Masked(stage, mask, asked["mask"]["invert"], asked["mask"]["feather"], asked["panorama"])
         return stage if asked["compare"] == "none" else Comparison(stage, asked["compare"])
 
-    if _is_bare(asked, look, timeline):
-        stage = openings[look.style or next(iter(openings))]()  # without a painter frames need not even become RGB
+    if _stays_in_planes(asked, look, timeline):
+        stage = openings[look.style or next(iter(openings))]()
     else:
         stage = view(masks[0]) if layout is None else Stereo(*map(view, masks), layout)
     if crop is not None or frame_size is not None:
         stage = Framed(stage, crop, frame_size)
     keys = SINK_KEYS if isinstance(film.given, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
-    options = {key: asked[key] for key in (*keys, "resume", "audio")}
+    options = {key: asked[key] for key in (*keys, "resume", "audio", "planes")}
     report = stylize_video(stage, film.given, asked["output"], job=_job(asked, files), **options)
     cuts = f", {report.cuts} cut{'' if report.cuts == 1 else 's'}" if report.cuts else ""
     said = f"{report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps){cuts}\n{report.output}"
@@ -130,12 +130,12 @@ def _begin(asked: Mapping[str, Any], source: Source) -> Fraction:
     return begin
 
 
-def _is_bare(asked: Mapping[str, Any], look: Look, timeline: Timeline | None) -> bool:
-    """Whether a frame becomes what the engine makes of it, and nothing else."""
+def _stays_in_planes(asked: Mapping[str, Any], look: Look, timeline: Timeline | None) -> bool:
+    """Whether that was asked for, and a frame becomes what the engine makes of it and nothing else."""
     around = timeline, asked["crop"], asked["size"], asked["mask"]["file"], asked["mask"]["color"]
     if any(effect is not None for effect in around) or asked["stereo"] != "none" or asked["compare"] != "none":
         return False
-    if asked["panorama"] or asked["resume"]:
+    if asked["panorama"] or asked["resume"] or not asked["planes"]:
         return False
     pulled = bool(look.palette) and look.palette_strength > 0
     return look.strength == look.scale == 1 and look.calm == look.preserve_color == 0 and not pulled and not look.blend

@@ -68,8 +68,9 @@ class Engine(ABC):
         """Say how an engine of the same model for frames of planes is opened."""
         self._opens_planes = opener
 
-    def for_planes(self, planes: PlaneFormat) -> Engine | None:
-        """An engine of the same model, with a memory of its own, for frames of planes; None where there is none.
+    def for_planes(self, planes: PlaneFormat, size: tuple[int, int]) -> Engine | None:
+        """An engine of the same model, with a memory of its own, for frames of planes; None where there is none for
+        frames of `size` (width, height).
 
         It paints what this one paints, but for the detail of colours that 4:2:0 does not keep, and saves the conversion
         to RGB and back. Asked again, it is the same engine.

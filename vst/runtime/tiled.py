@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vst.errors import UserError
+from vst.planes import PlaneFormat
 from vst.runtime.engine import Engine, overlap
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 
@@ -74,6 +75,12 @@ class TiledEngine(Engine):
     def tiles(self) -> int:
         """How many tiles a frame of the present size has."""
         return len(self._parts)
+
+    def for_planes(self, planes: PlaneFormat, size: tuple[int, int]) -> Engine | None:
+        width, height = size
+        if self._tile or self._largest(height, width):
+            return None
+        return self._engines[0].for_planes(planes, size)
 
     def read_state(self) -> list[Tensor]:
         return self._before if len(self._parts) > 1 else self._engines[0].read_state()
