@@ -121,12 +121,13 @@ def test_styles_by_name_and_over_time(run, painted) -> None:
     assert far(listed, b) < 1.5
 
 
-def test_without_a_look_there_is_no_painter_in_between(run, painted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planes_without_a_look_need_no_painter_in_between(run, painted, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     monkeypatch.setattr("vst.commands.stylize.Painter", lambda *given: made.append(1) or Painter(*given))
-    assert far(run("checkpoint={first: a.pt, second: b.pt}", "use=second"), painted("b")) < 1.5 and not made
+    both = "checkpoint={first: a.pt, second: b.pt}"
+    assert far(run(both, "use=second", "planes=true"), painted("b")) < 1.5 and not made
     for number, look in enumerate(("strength=0.5", "calm=0.5", "palette=[[9,9,9]]", "resume=true"), start=1):
-        run(look)
+        run(look, "planes=true")
         assert len(made) == number, look
 
 
