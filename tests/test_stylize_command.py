@@ -93,7 +93,9 @@ def test_three_words_are_enough(run, painted, folder: Path, capsys) -> None:
         assert len(video.streams.audio) == 1
 
 
-def test_planes_are_for_films_without_a_look(run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planes_are_for_films_without_a_look(
+    run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     make_video(folder / "usual.mp4", clip_of(folder), fps=10)
     asked, ask = [], Engine.for_planes
 
@@ -104,9 +106,10 @@ def test_planes_are_for_films_without_a_look(run, folder: Path, monkeypatch: pyt
     monkeypatch.setattr(Engine, "for_planes", noted)
     usual = "input=usual.mp4", "pix_fmt=yuv420p"
     bare = run(*usual, "planes=true")
-    assert asked and asked[-1] is not None
+    assert asked and asked[-1] is not None and "needs RGB" not in capsys.readouterr().out
     asked.clear()
     looked, exact = run(*usual, "planes=true", "calm=0.001"), run(*usual)
+    assert capsys.readouterr().out.count("needs RGB") == 1
     assert not asked and far(looked, exact) < 0.5 and 0 < far(bare, exact) < 3
 
 

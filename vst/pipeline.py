@@ -110,6 +110,11 @@ class Pipeline:
         self._errors: list[BaseException] = []
         self._decoded, self._finished, self._buffers = (_Pipe(QUEUE_LENGTH, self._stop) for _ in range(3))
 
+    @property
+    def in_planes(self) -> bool:
+        """Whether frames never become RGB."""
+        return self._planes is not None
+
     def run(self) -> None:
         """Handle all frames; raise what went wrong first in any stage. `frames` counts those in the output."""
         stages = [threading.Thread(target=self._guard, args=(s,), daemon=True) for s in (self._decode, self._encode)]

@@ -128,6 +128,8 @@ def stylize_video(
             done = sink.frames if isinstance(sink, SegmentedWriter) else 0
             with Meter(source.info.num_frames, sink.path.name, progress, done) as meter:
                 pipeline = Pipeline(source, engine, sink, meter, planes)
+                if planes and not pipeline.in_planes:
+                    _log.warning("planes=true: this film, its encoding or an effect needs RGB, in which it is painted")
                 pipeline.run()
             if pipeline.frames == 0:
                 raise UserError(source.damaged or f"{source.info.path}: no frame could be read")

@@ -72,8 +72,8 @@ class Engine(ABC):
         """An engine of the same model, with a memory of its own, for frames of planes; None where there is none for
         frames of `size` (width, height).
 
-        It paints what this one paints, but for the detail of colours that 4:2:0 does not keep, and saves the conversion
-        to RGB and back. Asked again, it is the same engine.
+        It paints what this one paints, but for the detail of colours that 4:2:0 does not keep and for colours beyond
+        their range, which are cut off in another space. Asked again, it is the same engine.
         """
         if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
