@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 PIXELS = ("yuv420p", "yuvj420p")
@@ -58,6 +59,11 @@ class PlaneFormat:
         """(3,): Y, U and V of black."""
         return np.array([0 if self.full else 16, GREY, GREY], np.float64)
 
+    @property
+    def luma_range(self) -> tuple[int, int]:
+        """Y of black and of white."""
+        return (0, 255) if self.full else (16, 235)
+
     @cached_property
     def from_rgb(self) -> np.ndarray:
         """(3, 3): Y, U, V = from_rgb @ RGB + black, all in units of bytes."""
@@ -82,8 +88,7 @@ class PlaneFormat:
         y, u, v = planes_of(frame)
         half = max(1, min(u.shape) // _SHORT_SIDE)
         chosen = [plane[::step, ::step] for plane, step in ((y, 2 * half), (u, half), (v, half))]
-        rgb = np.stack(chosen, 2) @ self.conversion[:, :3].T + self.conversion[:, 3]
-        return rgb.round().clip(0, 255).astype(np.uint8)
+        return cv2.transform(np.stack(chosen, 2), self.conversion)
 
 
 def planes_of(frame: np.ndarray) -> Planes:

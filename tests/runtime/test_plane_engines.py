@@ -11,9 +11,10 @@ from tests.runtime.test_cells import GENERATORS
 from vst.networks import ConvGRU, SlowTone, Stylizer
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime import build, open_engine, tiled
-from vst.runtime.cells import Wire
+from vst.runtime.graph import GraphInfo, _pieces, blank_cells, pack
 from vst.runtime.parity import moving_frames, psnr
-from vst.runtime.tone import ByteTone, PlaneTone, tone_values
+from vst.runtime.tone import TONE_CHANNELS, ByteTone, PlaneTone, tone_values
+from vst.runtime.wire import Toned, Wire
 from vst.video.encoder import convert
 from vst.video.probe import Colour
 
@@ -139,16 +140,46 @@ def test_the_memory_on_planes_is_carried_and_forgotten() -> None:
     assert np.array_equal(engine(now), alone)
 
 
+def in_its_tone(planes: np.ndarray, tone: PlaneTone, form: PlaneFormat, cell: int, first: bool) -> np.ndarray:
+    """A frame of planes through the map of its cells, the clamp, and the way back."""
+    info = GraphInfo((), 8, 0, tone=(0.1,), cell=cell, planes=True)
+    cells, toned = blank_cells(info, *planes_of(planes)[0].shape), Toned.of(cell, form)
+    pack(planes[None], cells, info)
+    painted = (tone(planes, first) @ (cells[..., None].astype(float) - 128))[..., 0].clip(-toned.bound, toned.bound)
+    painted = painted @ toned.back.double().numpy().T + toned.shift.double().numpy() + 128
+    assert painted.min() >= -1e-9 and painted.max() <= 255 + 1e-9, "what is clamped fits into bytes"
+    out = np.empty_like(planes)
+    for plane, places in _pieces(out, painted.round().astype(np.uint8)[0], info):
+        np.copyto(plane, places.swapaxes(1, 2))
+    return out
+
+
+@pytest.mark.parametrize("cell", [2, 4])
 @pytest.mark.parametrize("colour", [LIMITED, FULL])
-def test_the_tone_of_planes_is_that_of_rgb(colour: Colour) -> None:
-    values = tone_values(trained("guided", tone=True).tone)
-    on_rgb, on_planes = ByteTone(values), PlaneTone(values, PlaneFormat.of(colour))
+def test_the_tone_of_planes_is_that_of_rgb(colour: Colour, cell: int) -> None:
+    values, form = tone_values(trained("guided", tone=True).tone), PlaneFormat.of(colour)
+    on_rgb = ByteTone(values)
+    on_planes, in_half = (PlaneTone(values, form, cell, dtype) for dtype in (torch.float32, torch.bfloat16))
     for index, frame in enumerate(moving_frames(4, 160, 224)):
         planes = as_planes(frame // 2 + 100, colour)
         expected = planes_of(as_planes(on_rgb(shown(planes, colour), index == 0), colour))
-        given = planes_of(on_planes(planes, index == 0))
+        given = planes_of(in_its_tone(planes, on_planes, form, cell, index == 0))
         torch.testing.assert_close(on_planes.moments, on_rgb.moments, atol=5e-3, rtol=0)
         scores = [psnr(a.astype(int) - b) for a, b in zip(expected, given, strict=True)]
         assert min(scores) > 40, scores  # it cuts highlights
         low, high = (0, 255) if colour is FULL else (16, 235)
         assert low <= given[0].min() and given[0].max() <= high
+        matrix = torch.from_numpy(in_half(planes, index == 0))
+        constants = matrix[:, -TONE_CHANNELS:]
+        torch.testing.assert_close(constants.bfloat16().float().sum(1), constants.sum(1), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("colour", [LIMITED, FULL])
+@pytest.mark.parametrize("cell", [2, 4])
+def test_a_function_of_planes_is_one_of_what_is_clamped(cell: int, colour: Colour) -> None:
+    torch.manual_seed(0)
+    toned, places = Toned.of(cell, PlaneFormat.of(colour)), 3 * cell**2 // 2
+    weight, bias, x = torch.randn(5, places), torch.randn(5), torch.randn(7 * cell**2 // 4)
+    expected = weight @ (toned.back @ x + toned.shift) + bias
+    there, added = toned.looking(weight, bias)
+    torch.testing.assert_close(there @ x + added, expected)

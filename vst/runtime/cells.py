@@ -15,24 +15,23 @@ and out of it (`Wire`), which the first and the last convolutions take in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vst.networks.generators import ResidualGenerator
-from vst.networks.guided import CELL, COLOURS, HALF, GuidedGenerator
+from vst.networks.guided import CELL, HALF, GuidedGenerator
 from vst.networks.layers import LocalContrast, SeparableFilter
 from vst.planes import PlaneFormat
+from vst.runtime.wire import COLOURS, MIDDLE, Toned, Wire
 
-MIDDLE = 128  # the byte that is 0 here
 Views = tuple[Tensor, ...]  # of the frame, as the other two steps need it
 SHIFT = MIDDLE / 255 - 0.5  # what is added to x / 255 to have what generators see of the byte x + 128
 
 # Convolutions by the ends of their names: those of the network after which nothing is learned, and fixed filters.
 PAINTERS = ("generator.head", "form.head", "form.residual", "form.gate")
-FILTERS = ("form.anchor", "form.colours", "form.gates", "form.low", "form.detail")
+FILTERS = tuple(f"form.{name}" for name in ("anchor", "mean", "embed", "smooth", "colours", "gates", "low", "detail"))
 
 
 class Pixels(nn.Module):
@@ -50,7 +49,7 @@ class Pixels(nn.Module):
         super().__init__()
         self.generator = lowered(generator, dtype)
 
-    def read(self, frame: Tensor) -> Tensor:
+    def read(self, frame: Tensor, tone: None = None) -> Tensor:
         """(1, H, W, 3) uint8 to what the other two take."""
         return frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
 
@@ -63,83 +62,55 @@ class Pixels(nn.Module):
         return self.generator.decode(features, x) * 255
 
 
-@dataclass(frozen=True)
-class Wire:
-    """What the C channels of a cell are, against its 3 s^2 bytes of RGB; both less `MIDDLE`.
-
-    Attributes:
-        to_rgb: (3 s^2, C), RGB = to_rgb @ (x - zero).
-        from_rgb: (C, 3 s^2), x = from_rgb @ RGB + zero.
-        zero: (C,), the channels of a cell where RGB is `MIDDLE`.
-        pixels: (C, s^2), the share of each pixel in a channel.
-    """
-
-    to_rgb: Tensor
-    from_rgb: Tensor
-    zero: Tensor
-    pixels: Tensor
-
-    @classmethod
-    def of(cls, cell: int, planes: PlaneFormat | None) -> Wire:
-        """The wire of RGB, or of planes."""
-        places = cell**2
-        if planes is None:
-            identity = torch.eye(COLOURS * places)
-            return cls(identity, identity, torch.zeros(len(identity)), torch.eye(places).repeat_interleave(COLOURS, 0))
-        half = torch.arange(cell) // 2
-        shared = F.one_hot(half[:, None] * (cell // 2) + half).view(places, -1).to(torch.float32)  # sample of a pixel
-        pixels = torch.cat([torch.eye(places), shared.T / 4, shared.T / 4])
-        of_rgb, rgb_of = (torch.from_numpy(matrix).float() for matrix in (planes.from_rgb, planes.to_rgb))
-        grey = torch.from_numpy(planes.from_rgb.sum(1) * MIDDLE + planes.black).float() - MIDDLE
-        kinds = torch.tensor([0] * places + [1] * (places // 4) + [2] * (places // 4))
-        shown = (pixels > 0).float()  # by which pixels
-        to_rgb = torch.einsum("cp,kc->pkc", shown, rgb_of[:, kinds]).flatten(0, 1)
-        from_rgb = torch.einsum("cp,ck->cpk", pixels, of_rgb[kinds]).flatten(1)
-        return cls(to_rgb, from_rgb, grey[kinds], pixels)
-
-    def looking(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (N, 3 s^2, ...) and bias (N,) of a function of RGB -> of the same function of a cell's channels."""
-        weight = torch.einsum("nk...,kc->nc...", weight, self.to_rgb)
-        return weight, bias - weight.reshape(*weight.shape[:2], -1).sum(2) @ self.zero
-
-    def painting(self, weight: Tensor) -> Tensor:
-        """Weight (3 s^2, N, ...) of a function that gives RGB -> that gives a cell's channels, less `zero`."""
-        return torch.einsum("ck,kn...->cn...", self.from_rgb, weight)
-
-
 class Cells(nn.Module):
     """What generators on cells have in common.
 
     Args:
         cell: side of a cell.
         dtype: of everything but the local contrast.
-        anchored: pass the pixels through a convolution that is the identity. OpenVINO then keeps them in the layout of
-            convolutions, and saves more than the convolution costs.
+        anchored: for OpenVINO. The pixels pass through a convolution that is the identity, which keeps them in the
+            layout of convolutions and saves more than it costs.
         planes: format of the bytes; None for RGB.
+        toned: cells of planes come with a tone (`vst.runtime.tone.PlaneTone`).
     """
 
-    def __init__(self, cell: int, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None) -> None:
+    def __init__(self, cell: int, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None, toned: bool) -> None:
         super().__init__()
-        self.cell, self.dtype = cell, dtype
+        self.cell, self.dtype, self.anchored = cell, dtype, anchored
         self.wire = Wire.of(cell, planes)
-        mean, bias = self.wire.looking(torch.eye(COLOURS).repeat(1, cell**2) / cell**2, torch.zeros(COLOURS))
-        self.mean, self.mean_bias = nn.Parameter(mean), nn.Parameter(bias)
-        self.anchor = anchor(len(self.wire.zero)) if anchored else nn.Identity()
+        self.toned = Toned.of(cell, planes) if toned else None
+        self.mean = pointwise(*self.looking(torch.eye(COLOURS).repeat(1, cell**2) / cell**2, torch.zeros(COLOURS)))
+        self.anchor = nn.Identity()
+        if self.toned is not None:
+            self.anchor = pointwise(self.toned.back, self.toned.shift)
+        elif anchored:
+            self.anchor = pointwise(torch.eye(len(self.wire.zero)), torch.zeros(len(self.wire.zero)))
 
-    def read(self, frame: Tensor) -> Views:
-        cells = frame.to(self.dtype) - MIDDLE
-        return cells, self.anchor(cells.permute(0, 3, 1, 2))
+    def looking(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (N, 3 s^2) and bias (N,) of a function of a cell of RGB -> of the same function of what is read."""
+        weight, bias = self.wire.looking(weight, bias)
+        return (weight, bias) if self.toned is None else self.toned.looking(weight, bias)
+
+    def read(self, frame: Tensor, tone: Tensor | None = None) -> Views:
+        """Cells (1, h, w, C) uint8, and their tone -> (cells for `mean` and the like, the bytes to be painted)."""
+        cells = (frame.to(self.dtype) - MIDDLE).permute(0, 3, 1, 2)
+        if self.toned is not None:
+            bound = self.toned.bound
+            cells = F.conv2d(cells, tone.to(self.dtype)[:, :, None, None]).clamp(-bound, bound)
+        return cells, self.anchor(cells)
 
     def share(self, coarse: Tensor) -> nn.Conv2d:
         """A convolution from one channel to each of a cell's, by the weights (s^2, 1, 3, 3) to its pixels."""
         return fixed(torch.einsum("cp,poij->coij", self.wire.pixels, coarse))
 
-    def means(self, cells: Tensor) -> Tensor:
-        """The mean colours of each cell, (1, 3, h, w)."""
-        return F.linear(cells, self.mean, self.mean_bias).permute(0, 3, 1, 2)
-
     def seen(self, contrast: LocalContrast, means: Tensor) -> Tensor:
         return contrast(means.to(torch.float32) * (1 / 255)).to(self.dtype)
+
+    def mixed(self, painted: Tensor, gate: Tensor, detail: Tensor) -> Tensor:
+        """`painted` + `gate` * `detail`, as bytes."""
+        # OpenVINO would else add within a convolution, and then has to clamp, round and convert in passes of their own.
+        dtype = torch.float32 if self.anchored else self.dtype
+        return painted.to(dtype) + gate.to(dtype) * detail.to(dtype) + MIDDLE
 
     def finish(self) -> None:
         """Take the data type, when all parts are there."""
@@ -149,35 +120,45 @@ class Cells(nn.Module):
 
 
 class GuidedCells(Cells):
-    """`GuidedGenerator` on cells of 4 x 4 pixels."""
+    """`GuidedGenerator` on cells of 4 x 4 pixels.
+
+    Parting and joining channels costs as much as a convolution. So the residual, the gate and the means share 16
+    channels from the head on: 12 of the residual, then the gate four times, in the place of whose first three the means
+    are added.
+    """
 
     def __init__(
-        self, generator: GuidedGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None
+        self, generator: GuidedGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None, toned: bool
     ) -> None:
-        super().__init__(CELL, dtype, anchored, planes)
+        super().__init__(CELL, dtype, anchored, planes, toned)
         g, wire = generator, self.wire
         weight = g.embed.weight.detach()[:, order(CELL), 0, 0]
-        weight, bias = wire.looking(weight / 255, g.embed.bias.detach() + SHIFT * weight.sum(1))
-        self.embed = nn.Parameter(torch.cat([weight, self.mean]))  # both at once: reading is what costs
-        self.embed_bias = nn.Parameter(torch.cat([bias, self.mean_bias]))
+        self.embed = pointwise(*self.looking(weight / 255, g.embed.bias.detach() + SHIFT * weight.sum(1)))
         self.contrast, self.look, self.stem = g.contrast, g.look, g.stem
-        self.blocks, self.strokes, self.head = g.blocks, g.strokes, scaled(g.head, COLOURS * HALF**2)
-        doubled = nn.Sequential(g.rise, nn.Upsample(scale_factor=2, mode="bilinear"))
-        self.rise = fixed(convolution_of(doubled, g.width, 2), g.rise.bias.repeat_interleave(4), padding=0)
+        self.blocks, self.strokes, self.rise = g.blocks, g.strokes, doubling(g.rise)
+        residuals, head = COLOURS * HALF**2, scaled(g.head, COLOURS * HALF**2)
+        kept = [*range(residuals), *[residuals] * (COLOURS + 1)]
+        self.head = fixed(head.weight[kept], head.bias[kept])
+        around = (0, 0, residuals, 1)
+        self.smooth = pointwise(F.pad(self.mean.weight[:, :, 0, 0], around), F.pad(self.mean.bias, around[2:]))
+        places = torch.arange(residuals + COLOURS + 1)[:, None, None]
+        self.is_residual, self.is_gate = (
+            nn.Parameter((places < residuals).float()),
+            nn.Parameter((places == places[-1]).float()),
+        )
         up = nn.Upsample(scale_factor=CELL, mode="bilinear")
         smooth = convolution_of(up, COLOURS, CELL)  # of the means
         fine = nn.Sequential(nn.PixelShuffle(HALF), g.lowpass, nn.Upsample(scale_factor=HALF, mode="bilinear"))
         self.gates = self.share(convolution_of(up, 1, CELL))
-        painted = wire.painting(torch.cat([convolution_of(fine, COLOURS * HALF**2, CELL), smooth], 1)[order(CELL)])
+        painted = wire.painting(torch.cat([convolution_of(fine, residuals, CELL), smooth], 1)[order(CELL)])
         # The gate lets x - zero through, not x.
         self.colours = fixed(torch.cat([painted, -wire.zero[:, None, None, None] * self.gates.weight], 1), wire.zero)
         self.finish()
 
-    def read(self, frame: Tensor) -> Views:
-        cells, planes = super().read(frame)
-        both = F.linear(cells, self.embed, self.embed_bias).permute(0, 3, 1, 2)
-        embedded, means = both.split([len(self.embed) - COLOURS, COLOURS], dim=1)
-        return planes, means, F.relu(embedded + self.look(self.seen(self.contrast, means)))
+    def read(self, frame: Tensor, tone: Tensor | None = None) -> Views:
+        cells, planes = super().read(frame, tone)
+        contrast = self.seen(self.contrast, self.mean(cells))
+        return planes, self.smooth(cells), F.relu(self.embed(cells) + self.look(contrast))
 
     def encode(self, x: Views) -> Tensor:
         return self.blocks(F.relu(self.stem(x[-1])))
@@ -186,21 +167,20 @@ class GuidedCells(Cells):
         planes, means, seen = x
         # Strokes reach farther than the border: here it has to be what interpolation makes of it.
         features = F.pad(features.to(self.dtype), (1, 1, 1, 1), mode="replicate")
-        drawn = F.relu(F.pixel_shuffle(self.rise(features), 2) + seen)
-        residual, gate = self.head(self.strokes(drawn)).split([COLOURS * HALF**2, 1], dim=1)
-        gate = torch.sigmoid(gate)
-        coarse = torch.cat([residual, (1 - gate) * means, gate], 1)
-        return self.colours(coarse) + self.gates(gate) * planes + MIDDLE
+        head = self.head(self.strokes(F.relu(self.rise(features) + seen)))
+        gate = torch.sigmoid(head)
+        coarse = head * self.is_residual + means + gate * (self.is_gate - means)
+        return self.mixed(self.colours(coarse), self.gates(coarse[:, -1:]), planes)
 
 
 class ResidualCells(Cells):
     """`ResidualGenerator` without normalisation, on cells as large as its stride."""
 
     def __init__(
-        self, generator: ResidualGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None
+        self, generator: ResidualGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None, toned: bool
     ) -> None:
         g, places = generator, generator.stride**2
-        super().__init__(g.stride, dtype, anchored, planes)
+        super().__init__(g.stride, dtype, anchored, planes, toned)
         at, wire = order(g.stride), self.wire
         weight, contrast = g.stem.weight.detach().split([COLOURS * places, COLOURS], 1)
         weight, bias = wire.looking(weight[:, at] / 255, g.stem.bias.detach() + SHIFT * weight.sum((1, 2, 3)))
@@ -220,7 +200,7 @@ class ResidualCells(Cells):
 
     def encode(self, x: Views) -> Tensor:
         cells, planes = x
-        contrast = self.seen(self.contrast, self.means(cells))
+        contrast = self.seen(self.contrast, self.mean(cells))
         return self.blocks(F.relu(self.stem(planes) + self.look(contrast)))
 
     def paint(self, features: Tensor, x: Views) -> Tensor:
@@ -228,17 +208,21 @@ class ResidualCells(Cells):
         features = features.to(self.dtype)
         repainted = self.low(planes + self.residual(features))
         gate = self.gates(torch.sigmoid(self.gate(features)))
-        return repainted + gate * self.detail(planes) + MIDDLE
+        return self.mixed(repainted, gate, self.detail(planes))
 
 
 def form_of(
-    generator: nn.Module, dtype: torch.dtype, anchored: bool = False, planes: PlaneFormat | None = None
+    generator: nn.Module,
+    dtype: torch.dtype,
+    anchored: bool = False,
+    planes: PlaneFormat | None = None,
+    toned: bool = False,
 ) -> Pixels | Cells:
-    """The form of `generator`, which it may take apart; with `planes` it is one on cells."""
+    """The form of `generator`, which it may take apart; with `planes` it is one on cells. See `Cells`."""
     if not on_cells(generator):
         return Pixels(generator, dtype)
     form = GuidedCells if isinstance(generator, GuidedGenerator) else ResidualCells
-    return form(generator, dtype, anchored, planes)
+    return form(generator, dtype, anchored, planes, toned)
 
 
 def on_cells(generator: nn.Module) -> bool:
@@ -282,12 +266,18 @@ def convolution_of(function: Callable[[Tensor], Tensor], channels: int, cell: in
 
 
 @torch.no_grad()
-def anchor(channels: int) -> nn.Conv2d:
-    """The identity as a depthwise convolution."""
-    made = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-    made.weight.zero_()
-    made.weight[:, :, 1, 1] = 1
+def doubling(convolution: nn.Conv2d) -> nn.ConvTranspose2d:
+    """A convolution of 1 x 1 and bilinear interpolation to twice the sides, of what has a border of one place."""
+    made = nn.ConvTranspose2d(convolution.in_channels, convolution.out_channels, 4, stride=2, padding=3)
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    made.weight.copy_(convolution.weight.transpose(0, 1) * line[:, None] * line)
+    made.bias.copy_(convolution.bias)
     return made
+
+
+def pointwise(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A convolution of 1 x 1 with the weights (N, C)."""
+    return fixed(weight[:, :, None, None], bias)
 
 
 @torch.no_grad()

@@ -60,9 +60,12 @@ class Engine(ABC):
         self._first = True
         self._state: list[Tensor] = []
         self._flat: np.ndarray | None = None
-        self._tone: ByteTone | None = None
-        if info.tone:
-            self._tone = ByteTone(info.tone) if planes is None else PlaneTone(info.tone, planes)
+        self._tone: ByteTone | PlaneTone | None = None
+        self._toned: np.ndarray | None = None  # what a graph takes as `tone`
+        if info.toned:
+            self._tone = PlaneTone(info.tone, planes, info.cell, getattr(torch, info.precision))
+        elif info.tone:
+            self._tone = ByteTone(info.tone)
 
     def open_planes_with(self, opener: Callable[[PlaneFormat], Engine]) -> None:
         """Say how an engine of the same model for frames of planes is opened."""
@@ -97,7 +100,9 @@ class Engine(ABC):
         else:
             height, width = frame.shape[:2]
         self.fit(height, width)
-        if self._tone is not None:
+        if self.info.toned:
+            self._toned = self._tone(frame, self._first)
+        elif self._tone is not None:
             frame = self._tone(frame, self._first)
         self._bordered = add_border(frame, self.info, self._bordered)
         image = self._run(self._bordered, self._first)[0]
@@ -148,7 +153,7 @@ class Engine(ABC):
     @torch.inference_mode()
     def load_state(self, state: list[Tensor]) -> None:
         """Take another memory, of the same shapes, for the next frame. It is copied."""
-        for kept, given in zip(self._state, state, strict=True):
+        for kept, given in zip(self.read_state(), state, strict=True):
             kept.copy_(given)
 
     @property

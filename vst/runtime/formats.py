@@ -34,13 +34,14 @@ def trace(graph: FrameGraph) -> ExportedProgram:
     """The graph by `torch.export`, on the CPU, with free height and width."""
     info = graph.info
     frame = torch.zeros(info.frame_shape(*info.bordered(*EXAMPLE)), dtype=torch.uint8)
-    memory = (torch.ones(1, dtype=torch.bool), *graph.zeros(*EXAMPLE)) if info.states else ()
+    memory = graph.blank_memory(*EXAMPLE)
     least = info.bordered(MIN_SIDE, MIN_SIDE)[0] // info.stride
     h, w = Dim("h", min=least), Dim("w", min=least)
     places = info.stride // (info.cell or 1)
     shapes = {"frame": {1: places * h, 2: places * w} if places > 1 else {1: h, 2: w}}  # 1 * h is not h to it
-    if info.states:
-        shapes["memory"] = (None, *({2: h, 3: w} for _ in info.states))
+    if memory:
+        first, tone = [None] * bool(info.states), [None] * info.toned
+        shapes["memory"] = (*first, *({2: h, 3: w} for _ in info.states), *tone)
     with _quiet():
         return torch.export.export(_Packed(graph), (frame, *memory), dynamic_shapes=shapes)
 

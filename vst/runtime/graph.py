@@ -20,7 +20,8 @@ from vst.networks.stylizer import PADDING, Stylizer
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime.cells import form_of, lowered, to_cells, to_pixels
 from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
-from vst.runtime.tone import tone_values
+from vst.runtime.tone import TONE_CHANNELS, tone_values
+from vst.runtime.wire import MIDDLE
 
 LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
 
@@ -37,7 +38,9 @@ class GraphInfo:
     frame before it gets its border; () for nothing. With a `cell` of 0 the frame is (1, H', W', 3) and the result
     cropped; else both are cells of so many pixels a side, (1, H' / cell, W' / cell, 3 cell^2) with the channels in the
     order (row, column, colour), and the border is still there. `planes`: the cells are of frames of planes
-    (`vst.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other.
+    (`vst.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other. A tone is
+    then not applied to the frame but given to the graph, `tone` (N, C) with C the channels of the frame, which are
+    `TONE_CHANNELS` more (`vst.runtime.tone.PlaneTone`).
     """
 
     states: tuple[int, ...]
@@ -55,7 +58,17 @@ class GraphInfo:
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs, in order. `first` and the states are left out of a graph without memory."""
-        return ["frame", *(["first"] if self.states else []), *(f"state_{i}" for i in range(len(self.states)))]
+        return ["frame", *(["first"] if self.states else []), *self.state_inputs, *(["tone"] if self.toned else [])]
+
+    @property
+    def state_inputs(self) -> list[str]:
+        """Names of the inputs that are the memory, in order."""
+        return [f"state_{i}" for i in range(len(self.states))]
+
+    @property
+    def toned(self) -> bool:
+        """Whether the graph itself gives its frames their tone."""
+        return self.planes and bool(self.tone)
 
     @property
     def outputs(self) -> list[str]:
@@ -74,7 +87,13 @@ class GraphInfo:
     def frame_shape(self, rows: int, columns: int) -> tuple[int, int, int, int]:
         """Shape of the graph's frame, from the sides of the bordered one."""
         side = self.cell or 1
-        return 1, rows // side, columns // side, 3 * side**2 // (2 if self.planes else 1)
+        channels = 3 * side**2 // (2 if self.planes else 1)
+        return 1, rows // side, columns // side, channels + (TONE_CHANNELS if self.toned else 0)
+
+    @property
+    def tone_shape(self) -> tuple[int, int]:
+        """Shape of the input `tone`."""
+        return 7 * self.cell**2 // 4, self.frame_shape(self.cell, self.cell)[3]
 
     def image_shape(self, rows: int, columns: int) -> tuple[int, ...]:
         """Shape of an image of these sides outside of the graph: RGB, or planes."""
@@ -121,6 +140,14 @@ def _bordered(image: np.ndarray, border: int, rows: int, columns: int, out: np.n
     return cv2.copyMakeBorder(image, border, below, border, right, mode, dst=out)
 
 
+def blank_cells(info: GraphInfo, rows: int, columns: int) -> np.ndarray:
+    """Cells for `pack`, from the sides of the bordered frame, with the channels that it leaves alone."""
+    cells = np.full(info.frame_shape(rows, columns), MIDDLE, np.uint8)
+    if info.toned:
+        cells[..., -TONE_CHANNELS : 2 - TONE_CHANNELS] = MIDDLE + 1
+    return cells
+
+
 def pack(bordered: np.ndarray, cells: np.ndarray, info: GraphInfo) -> None:
     """Copy (1, H', W', 3) uint8, or planes (1, 3 H' / 2, W'), into cells (1, h, w, channels)."""
     for pixels, places in _pieces(bordered[0], cells[0], info):
@@ -150,11 +177,11 @@ def _pieces(image: np.ndarray, cells: np.ndarray, info: GraphInfo) -> list[tuple
 
 
 class FrameGraph(nn.Module):
-    """`forward(frame, first, *state) -> (image, *state)` of a stylizer in eval mode.
+    """`forward(frame, first, *state, tone) -> (image, *state)` of a stylizer in eval mode.
 
     `frame` is (1, H', W', 3) uint8 with its border, `image` (1, H' - 2 border, W' - 2 border, 3) uint8; or both are
     packed. `first`, bool (1,), says that the film starts here or after a cut: the state is then not looked at. A
-    stylizer without memory has neither `first` nor states.
+    stylizer without memory has neither `first` nor states, and only planes come with a tone (`GraphInfo.toned`).
 
     Args:
         stylizer: is copied, and stays as it is.
@@ -181,10 +208,11 @@ class FrameGraph(nn.Module):
         generator, self.temporal = stylizer.generator, stylizer.temporal
         states = self._channels_of_states(generator)
         looks = reach(generator, self.temporal, states)
-        self.form = form_of(generator, dtype, anchored, planes).requires_grad_(False)
+        tone = tone_values(stylizer.tone)
+        toned = planes is not None and bool(tone)
+        self.form = form_of(generator, dtype, anchored, planes, toned).requires_grad_(False)
         self.temporal = lowered(self.temporal, dtype)
         cell = self.form.cell if packed else 0
-        tone = tone_values(stylizer.tone)
         precision = str(dtype).removeprefix("torch.")
         assert planes is None or cell, "planes come in cells"
         self.info = GraphInfo(
@@ -195,7 +223,8 @@ class FrameGraph(nn.Module):
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         inside = self.form.cell and not self.info.cell
-        pixels = self.form.read(to_cells(frame, self.form.cell) if inside else frame)
+        *memory, tone = memory if self.info.toned else (*memory, None)
+        pixels = self.form.read(to_cells(frame, self.form.cell) if inside else frame, tone)
         first, state = (memory[0].view(1, 1, 1, 1), memory[1:]) if memory else (None, ())
         features, after = self.temporal(self.form.encode(pixels), state, first)
         image = self.form.paint(features, pixels).clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
@@ -212,6 +241,12 @@ class FrameGraph(nn.Module):
             torch.zeros(s, device=device, dtype=self.state_dtype) for s in self.info.state_shapes(height, width)
         )
 
+    def blank_memory(self, height: int, width: int) -> tuple[Tensor, ...]:
+        """What `forward` takes besides a frame of this size, for one that nobody will look at."""
+        first = [torch.ones(1, dtype=torch.bool)] if self.info.states else []
+        tone = [torch.zeros(self.info.tone_shape)] if self.info.toned else []
+        return (*first, *self.zeros(height, width), *tone)
+
     @property
     def state_dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.temporal.parameters()), torch.float32)
@@ -226,7 +261,6 @@ class FrameGraph(nn.Module):
 
     def _bytes_per_pixel(self) -> int:
         side = 32 * self.info.stride
-        first = [torch.tensor([False])] if self.info.states else []
-        states = self.zeros(side - 2 * self.info.border, side - 2 * self.info.border)
+        memory = self.blank_memory(side - 2 * self.info.border, side - 2 * self.info.border)
         frame = torch.zeros(self.info.frame_shape(side, side), dtype=torch.uint8)
-        return round(peak_bytes(self, frame, *first, *states) / side**2)
+        return round(peak_bytes(self, frame, *memory) / side**2)

@@ -68,7 +68,7 @@ class OnnxEngine(Engine):
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
         binding = self._session.io_binding()
         binding.bind_cpu_input("frame", bordered)
-        names = self.info.inputs[2:]
+        names = self.info.state_inputs
         if names:
             binding.bind_cpu_input("first", np.array([first]))
         for name, state in zip(names, self._kept, strict=True):

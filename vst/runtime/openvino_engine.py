@@ -13,7 +13,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.planes import PlaneFormat
 from vst.runtime.engine import Engine, require
-from vst.runtime.graph import GraphInfo, pack
+from vst.runtime.graph import GraphInfo, blank_cells, pack
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -49,8 +49,7 @@ class OpenVinoEngine(Engine):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "CPU_DENORMALS_OPTIMIZATION": True,
         }
-        if info.precision == "bfloat16":
-            model = _with_float_states(ov, model, info)
+        model = _with_states_by_place(ov, model, info)
         self._ov, self._core, self._model, self._options = ov, core, model, options
 
     def describe(self) -> str:
@@ -58,58 +57,64 @@ class OpenVinoEngine(Engine):
         return f"openvino {version}, {self.precision}, cpu, {torch.get_num_threads()} threads"
 
     def read_state(self) -> list[Tensor]:
-        return [torch.from_numpy(tensor.data) for tensor in self._sets[self._turn]]
-
-    def load_state(self, state: list[Tensor]) -> None:
-        for kept, given in zip(self._sets[self._turn], state, strict=True):
-            np.copyto(kept.data, given.numpy())
+        return [self._view(tensor) for tensor in self._sets[self._turn]]
 
     def _prepare(self, height: int, width: int) -> None:
-        states = self.info.state_shapes(height, width)
-        frame = self.info.frame_shape(*self.info.bordered(height, width))
+        states = [(1, *s[2:], s[1]) for s in self.info.state_shapes(height, width)]
+        sides = self.info.bordered(height, width)
         # For one size: with free sides it was 1.7 times as slow.
-        self._model.reshape({"frame": frame, **dict(zip(self.info.inputs[2:], states, strict=True))})
+        shapes = dict(zip(self.info.state_inputs, states, strict=True))
+        self._model.reshape({"frame": self.info.frame_shape(*sides), **shapes})
         compiled = self._core.compile_model(self._model, "CPU", self._options)
         # Two sets of the memory: what one frame writes, the next one reads. Everything is bound once, to two requests
         # that take turns, because OpenVINO gets ready again for every other tensor.
-        self._frame, self._first_flag = self._tensor(frame, np.uint8), self._tensor((1,), np.bool_)
-        self._sets = [[self._tensor(shape, np.float32) for shape in states] for _ in range(2)]
+        self._given = {name: self._tensor(compiled.input(name)) for name in self.info.inputs if name not in shapes}
+        if self.info.cell:
+            np.copyto(self._given["frame"].data, blank_cells(self.info, *sides))
+        self._sets = [[self._tensor(compiled.input(name)) for name in shapes] for _ in range(2)]
         self._requests = [self._bound(compiled, *sets) for sets in (self._sets, self._sets[::-1])]
         self._turn = 0
 
-    def _tensor(self, shape: tuple[int, ...], dtype: type) -> Any:
-        return self._ov.Tensor(np.zeros(shape, dtype), shared_memory=False)
+    def _tensor(self, port: Any) -> Any:
+        tensor = self._ov.Tensor(port.element_type, port.shape)
+        tensor.data[:] = 0
+        return tensor
+
+    def _view(self, tensor: Any) -> Tensor:
+        """A state in the order of torch; numpy has no bfloat16."""
+        half = tensor.element_type == self._ov.Type.bf16
+        places = torch.from_numpy(tensor.data.view(np.int16)).view(torch.bfloat16) if half else tensor.data
+        return torch.as_tensor(places).permute(0, 3, 1, 2)
 
     def _bound(self, compiled: Any, before: list[Any], after: list[Any]) -> Any:
         request = compiled.create_infer_request()
-        request.set_tensor("frame", self._frame)
-        if self.info.states:
-            request.set_tensor("first", self._first_flag)
-        for name, tensor in zip(self.info.inputs[2:], before, strict=True):
-            request.set_tensor(name, tensor)
-        for name, tensor in zip(self.info.outputs[1:], after, strict=True):
+        given = {**self._given, **dict(zip(self.info.state_inputs, before, strict=True))}
+        for name, tensor in {**given, **dict(zip(self.info.outputs[1:], after, strict=True))}.items():
             request.set_tensor(name, tensor)
         return request
 
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
+        frame = self._given["frame"].data
         if self.info.cell:
-            pack(bordered, self._frame.data, self.info)
+            pack(bordered, frame, self.info)
         else:
-            np.copyto(self._frame.data, bordered)
-        self._first_flag.data[0] = first
+            np.copyto(frame, bordered)
+        if self.info.states:
+            self._given["first"].data[0] = first
+        if self.info.toned:
+            np.copyto(self._given["tone"].data, self._toned)
         request = self._requests[self._turn]
         request.infer()
         self._turn = 1 - self._turn
         return self._unpacked(request.get_tensor("image").data)
 
 
-def _with_float_states(ov: ModuleType, model: Any, info: GraphInfo) -> Any:
-    """The model with a memory of float32, which numpy knows, at its ends."""
-    made = ov.preprocess.PrePostProcessor(model)
-    for name in info.inputs[2:]:
-        made.input(name).tensor().set_element_type(ov.Type.f32)
-    for name in info.outputs[1:]:
-        made.output(name).tensor().set_element_type(ov.Type.f32)
+def _with_states_by_place(ov: ModuleType, model: Any, info: GraphInfo) -> Any:
+    """The model with a memory (1, h, w, C), as its convolutions keep it, at its ends."""
+    made, inside, outside = ov.preprocess.PrePostProcessor(model), ov.Layout("NCHW"), ov.Layout("NHWC")
+    for end in [*map(made.input, info.state_inputs), *map(made.output, info.outputs[1:])]:
+        end.model().set_layout(inside)
+        end.tensor().set_layout(outside)
     return made.build()
 
 

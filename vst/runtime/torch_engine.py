@@ -12,7 +12,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.planes import PlaneFormat
 from vst.runtime.engine import Engine
-from vst.runtime.graph import FrameGraph, pack
+from vst.runtime.graph import FrameGraph, blank_cells, pack
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARMUP_RUNS = 3
@@ -45,12 +45,13 @@ class TorchEngine(Engine):
         On the CPU both are packed where the generator runs on cells (`GraphInfo.cell`).
         """
         flag = [self._flags[first]] if self.info.states else []
-        image, *self._state = self._call(bordered, *flag, *self._state)
+        tone = [torch.from_numpy(self._toned)] if self.info.toned else []
+        image, *self._state = self._call(bordered, *flag, *self._state, *tone)
         return image
 
     def _prepare(self, height: int, width: int) -> None:
         self._state = list(self._graph.zeros(height, width, self.device))
-        self._cells = np.empty(self.info.frame_shape(*self.info.bordered(height, width)), np.uint8)
+        self._cells = blank_cells(self.info, *self.info.bordered(height, width))
 
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
         if self.info.cell:
