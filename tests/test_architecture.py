@@ -93,7 +93,7 @@ LIBRARIES_OF = {
     "vst.ranges": set(),
     "vst.signatures": set(),
     "vst.batch": {"torch"},
-    "vst.networks": {"torch", "torchvision"},
+    "vst.networks": {"torch", "torchvision", "numpy"},
     "vst.weights": {"torch"},
     "vst.flow": {"torch", "torchvision", "kornia", "cv2", "numpy"},
     "vst.planes": {"cv2", "numpy"},

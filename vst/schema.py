@@ -32,6 +32,7 @@ class ModelConfig:
     generator: Part
     temporal: Part
     tone: Part
+    grain: Part
     discriminator: Part
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -156,6 +157,8 @@ class StyleTransferTask(pl.LightningModule):
         batch = batch.first(frames)
         batch, resets = disturbed(batch, self.curriculum.phase_at(self.progress_of_run))
 
+        if self.stylizer.grain is not None:
+            self.stylizer.grain.shuffle()
         with record_function("G/forward"), torch.set_grad_enabled(generator_turn):
             outputs = self.outputs(self.stylizer, batch, resets)
         inner = batch.interior(self.margin)
@@ -215,10 +218,11 @@ class StyleTransferTask(pl.LightningModule):
         The state is carried along a clip, and dropped before the frames of the numbers `resets`.
         """
 
-        def stylise(frames: Tensor) -> Tensor:
+        def stylise(frames: Tensor, offset: tuple[float, float] = (0.0, 0.0)) -> Tensor:
             length = frames.shape[1]
             bounds = [0, *(t for t in resets if t < length), length]
-            runs = [stylizer(frames[:, start:end])[0] for start, end in pairwise(bounds)]
+            with nullcontext() if stylizer.grain is None else stylizer.grain.beside(offset):
+                runs = [stylizer(frames[:, start:end])[0] for start, end in pairwise(bounds)]
             return _cut(torch.cat(runs, dim=1), self.margin)
 
         clip, frames = stylise(batch.frames), _cut(batch.frames, self.margin)
@@ -231,6 +235,7 @@ class StyleTransferTask(pl.LightningModule):
             encode=stylizer.generator.encode,
             frames=batch.frames,
             stylise=stylise,
+            grain=stylizer.grain,
             discriminator=self.discriminator,
         )
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,11 +13,11 @@ MODEL = {
 }
 
 
-def stylizer(seed=0):
+def stylizer(seed=0, model=MODEL):
     """As after training: weights off their special starting point, so that the memory matters and pictures leave
     [0, 1]."""
     torch.manual_seed(seed)
-    made = build_stylizer(MODEL)
+    made = build_stylizer(model)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -42,6 +44,17 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn():
     assert term(*case(stylizer(1).train(), frames)) > 0.02
 
 
+def test_the_teacher_sees_the_noise_of_its_student():
+    grained = {**MODEL, "grain": {"_target_": "vst.networks.CameraGrain"}}
+    grained["generator"] = {**MODEL["generator"], "grain": 4}
+    frames, student = torch.rand(2, 3, 3, 48, 56), stylizer(model=grained).train()
+    student.grain.shuffle()
+    term = Distillation(1.0, stylizer(model=grained))
+    batch, outputs = case(student, frames)
+    assert term(batch, replace(outputs, grain=student.grain)).abs() < 1e-5
+    assert term(batch, outputs) > 1e-4, "a student without noise is not taught any"
+
+
 def test_it_is_the_mean_difference_to_the_teacher_with_the_memory_of_the_clip():
     frames, teacher = torch.rand(1, 3, 3, 48, 48), stylizer()
     batch, outputs = case(stylizer(1), frames, margin=4)
@@ -60,6 +73,8 @@ def test_it_is_the_mean_difference_to_the_teacher_with_the_memory_of_the_clip():
 
 class Still(torch.nn.Module):
     """A teacher that paints the same picture whatever it sees."""
+
+    grain = None
 
     def __init__(self, picture):
         super().__init__()

@@ -4,15 +4,20 @@ import torch.nn.functional as F
 
 from tests.losses.cases import make
 from vst.losses import Identity, NoiseConsistency, PingPong, ShiftEquivariance
+from vst.networks import CameraGrain
 
 MARGIN = 6
 
 
-def run(term, generator, frames, **kwargs):
-    """The term's value for `generator(frames (B, T, 3, h, w)) -> same size`, whose margin is cut off afterwards."""
+def run(term, generator, frames, beside=False, **kwargs):
+    """The term's value for `generator(frames (B, T, 3, h, w)) -> same size`, whose margin is cut off afterwards.
 
-    def stylise(x):
-        result = generator(x)
+    `beside`: it takes the offset of its frames as well.
+    """
+
+    def stylise(x, offset=(0.0, 0.0)):
+        grained = (x, offset) if beside else (x,)
+        result = generator(*grained)
         return result[..., MARGIN : x.shape[-2] - MARGIN, MARGIN : x.shape[-1] - MARGIN]
 
     clip = stylise(frames)
@@ -53,6 +58,20 @@ def test_every_shift_is_drawn_but_none():
     assert {(40 - h, 40 - w) for h, w in seen} == {(i, j) for i in range(3) for j in range(3)}  # 0, 0 is the clip's own
     values = [run(ShiftEquivariance(1.0, reach=1), lambda x: x * 0 + sum(x.shape[-2:]), frames) for _ in range(30)]
     assert min(values) > 0
+
+
+def test_a_crop_sees_the_grain_of_its_clip():
+    """Else the term would teach to leave the grain alone."""
+    grain = CameraGrain(2, cell=1)
+
+    def grained(x, offset):
+        with grain.beside(offset):
+            noise = grain(grain.follow(x[:, 0], None), x.shape[-2:], x.shape[-2:])
+        return x + noise[:, None, :1]
+
+    for _ in range(5):
+        assert run(ShiftEquivariance(1.0), grained, clip_of(1), beside=True) < 1e-10
+    assert run(ShiftEquivariance(1.0), lambda x: grained(x, (0.0, 0.0)), clip_of(1)) > 0.01
 
 
 # --- noise

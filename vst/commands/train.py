@@ -91,9 +91,8 @@ def take_pruned_model(cfg: DictConfig) -> None:
     """Put the generator and the memory of `init_from`, narrowed by the share `prune`, in the place of cfg's own."""
     large = read_stylizer(cfg.init_from)
     small = prune(large, cfg.prune)
-    for part in ("generator", "temporal"):
-        OmegaConf.update(cfg, f"model.{part}", small["model"][part], merge=False)
-    OmegaConf.update(cfg, "model.tone", small["model"].get("tone", NO_PART), merge=False)
+    for part in ("generator", "temporal", "tone", "grain"):
+        OmegaConf.update(cfg, f"model.{part}", small["model"].get(part, NO_PART), merge=False)
     widths = (f"{content['model']['generator']['width']} channels" for content in (large, small))
     counts = (f"{sum(value.numel() for value in content['weights'].values()):,}" for content in (large, small))
     sizes = f"{' -> '.join(widths)}, {' -> '.join(counts)} parameters"

@@ -36,7 +36,9 @@ class Outputs:
     `clip` (B, T, 3, H, W): the stylised frames, about [0, 1]. `still` (B, 3, H, W): one of them for each clip, drawn at
     random, for the terms that look at single pictures; `photo` (B, 3, H, W): its input. `encode`: frames
     (N, 3, H, W) -> features of the generator's encoder. `frames` (B, T, 3, H + 2m, W + 2m): the whole input, with the
-    margin m; `stylise`: such a clip -> its result (B, T, 3, H, W) from a fresh state, for terms that compare runs.
+    margin m; `stylise`: such a clip -> its result (B, T, 3, H, W) from a fresh state, for terms that compare runs; its
+    second argument is how far (x, y) the middle of the clip lies from that of `frames`, pixels. `grain`: that of the
+    stylizer, or None.
     `discriminator` is None without an adversarial game; `perceive` is None in a LossSet without feature network.
     """
 
@@ -45,7 +47,8 @@ class Outputs:
     photo: Tensor
     encode: Callable[[Tensor], Tensor]
     frames: Tensor
-    stylise: Callable[[Tensor], Tensor]
+    stylise: Callable[..., Tensor]
+    grain: nn.Module | None = None
     discriminator: nn.Module | None = None
     perceive: Perception | None = None
 

@@ -47,8 +47,11 @@ class Distillation(LossTerm):
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         clip, margin = outputs.clip.float(), outputs.margin
+        teacher = self._teacher[0]
+        if teacher.grain is not None:  # of noise that the student does not see it learns to paint the mean
+            teacher.grain.repeat(outputs.grain)
         with torch.no_grad():
-            taught, _ = self._teacher[0](outputs.frames)
+            taught, _ = teacher(outputs.frames)
             target = taught[..., margin : margin + clip.shape[-2], margin : margin + clip.shape[-1]].float()
         pair = replace(outputs, still=clip.flatten(0, 1), photo=target.flatten(0, 1))
         return (clip - target).abs().mean() + self.structure * self._likeness(batch, pair)

@@ -36,7 +36,7 @@ class ShiftEquivariance(LossTerm):
         reach = min(self.reach, min(outputs.clip.shape[-2:]) // 2)
         drawn = torch.randint(1, (reach + 1) ** 2, ()).item()  # 0, no shift, is left out
         top, left = divmod(drawn, reach + 1)
-        shifted = outputs.stylise(outputs.frames[..., top:, left:])
+        shifted = outputs.stylise(outputs.frames[..., top:, left:], (left / 2, top / 2))
         return (shifted.float() - outputs.clip[..., top:, left:].float()).square().mean()
 
 

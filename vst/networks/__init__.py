@@ -3,6 +3,7 @@
 from vst.networks.build import NO_PART, build_network, build_stylizer
 from vst.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator
 from vst.networks.generators import ResidualGenerator
+from vst.networks.grain import CameraGrain
 from vst.networks.guided import GuidedGenerator
 from vst.networks.stylizer import Stylizer
 from vst.networks.temporal import AlignedConvGRU, ConvGRU, Stateless
@@ -11,6 +12,7 @@ from vst.networks.tone import SlowTone
 __all__ = [
     "NO_PART",
     "AlignedConvGRU",
+    "CameraGrain",
     "ConvGRU",
     "GuidedGenerator",
     "MultiScaleDiscriminator",

@@ -28,10 +28,19 @@ def build_network(config: dict[str, Any]) -> nn.Module:
 
 
 def build_stylizer(config: dict[str, Any]) -> Stylizer:
-    """Build the stylizer of {"generator": {...}, "temporal": {...}, "tone": {...} or None}; other keys are ignored."""
+    """Build the stylizer of {"generator": {...}, "temporal": {...}, "tone": {...} or None, "grain": {...} or None}.
+
+    Other keys are ignored.
+    """
     missing = [key for key in ("generator", "temporal") if key not in config]
     if missing:
         raise UserError(f"model: the part '{missing[0]}' is missing; a model has generator and temporal")
-    tone = config.get("tone") or NO_PART
-    tone = None if tone == NO_PART else build_network(tone)
-    return Stylizer(build_network(config["generator"]), build_network(config["temporal"]), tone)
+    tone, grain = (_optional(config.get(part)) for part in ("tone", "grain"))
+    try:
+        return Stylizer(build_network(config["generator"]), build_network(config["temporal"]), tone, grain)
+    except ValueError as error:
+        raise UserError(f"model: {error}; give it the one of its generator (model/grain=...)") from error
+
+
+def _optional(config: dict[str, Any] | None) -> nn.Module | None:
+    return None if config is None or config == NO_PART else build_network(config)

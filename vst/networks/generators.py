@@ -25,17 +25,24 @@ class ResidualGenerator(nn.Module):
         stride: pixels of the frame that one place of the features stands for, along each side. With 8 the smooth part
             is half as fine and strokes twice as long as with 4, for frames of 1080 lines and more.
         inner: channels between the two convolutions of a block; None for `width`. `vst.pruning` makes it smaller.
+        grain: channels of the noise that it gets beside the frames (`vst.networks.CameraGrain`), 0 for none.
     """
 
     def __init__(
-        self, width: int, num_blocks: int, norm: str = "none", stride: int = 4, inner: int | None = None
+        self,
+        width: int,
+        num_blocks: int,
+        norm: str = "none",
+        stride: int = 4,
+        inner: int | None = None,
+        grain: int = 0,
     ) -> None:
         super().__init__()
         if stride not in (2, 4, 8):
             raise ValueError(f"stride: {stride} is not 2, 4 or 8")
-        self.width, self.stride = width, stride
+        self.width, self.stride, self.grain = width, stride, grain
         self.contrast = LocalContrast(3, floor=0.03)
-        self.stem = nn.Conv2d(3 * self.stride**2 + 3, width, 3, padding=1)
+        self.stem = nn.Conv2d(3 * self.stride**2 + 3 + grain, width, 3, padding=1)
         self.norm = normalisation(norm, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm, inner) for i in range(num_blocks)))
         self.head = nn.Conv2d(width, 3 * self.stride**2 + 1, 3, padding=1)
@@ -44,10 +51,18 @@ class ResidualGenerator(nn.Module):
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames (N, 3, H, W) in [0, 1], H and W multiples of the stride s -> features (N, width, H/s, W/s)."""
+    @property
+    def grain_cell(self) -> int:
+        """Pixels along each side of a place of the grain."""
+        return self.stride
+
+    def encode(self, frames: Tensor, grain: Tensor | None = None) -> Tensor:
+        """Frames (N, 3, H, W) in [0, 1], H and W multiples of the stride s, and their grain (N, grain, H/s, W/s), None
+        for zeros -> features (N, width, H/s, W/s)."""
         contrast = self.contrast(F.avg_pool2d(frames, self.stride))
-        x = torch.cat([F.pixel_unshuffle(frames - 0.5, self.stride), contrast], dim=1)
+        if grain is None:
+            grain = contrast.new_zeros(len(contrast), self.grain, *contrast.shape[2:])
+        x = torch.cat([F.pixel_unshuffle(frames - 0.5, self.stride), contrast, grain], dim=1)
         return self.blocks(F.relu(self.norm(self.stem(x))))
 
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:

@@ -1,0 +1,79 @@
+import cmath
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vst.networks.similarity import after, camera_motion, joined, moved, parts, still, zoomed
+
+
+def pose(s=1 + 0j, x=0.0, y=0.0):
+    return torch.tensor([[complex(s).real, complex(s).imag, x, y]])
+
+
+def texture(height=150, width=200, seed=0):
+    """Brightness of several sizes of spots, about [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        F.interpolate(torch.rand(1, 1, height // n, width // n, generator=generator), (height, width), mode="bicubic")
+        for n in (5, 12, 30)
+    ]
+    return sum(layers) / 3
+
+
+def middle(picture, margin=30):
+    return picture[..., margin:-margin, margin:-margin].contiguous()
+
+
+@pytest.mark.parametrize(
+    "motion",
+    [
+        pose(),
+        pose(x=0.1, y=-0.05),
+        pose(x=1.3, y=-0.4),
+        pose(x=12.0, y=5.0),
+        pose(cmath.rect(1.02, 0.015), 4.0, 2.0),
+        pose(cmath.rect(0.97, -0.02), -6.0, 3.0),
+    ],
+)
+def test_it_finds_the_motion_of_a_camera(motion):
+    before = texture()
+    now = moved(before, motion)[0]
+    found = camera_motion(middle(now), middle(before))
+    torch.testing.assert_close(found[:, :2], motion[:, :2], atol=6e-4, rtol=0)
+    torch.testing.assert_close(found[:, 2:], motion[:, 2:], atol=0.06, rtol=0)
+
+
+def test_each_clip_of_a_batch_has_its_own():
+    before = torch.cat([texture(), texture(seed=1)])
+    motion = torch.cat([pose(x=3.0), pose(y=-2.0)])
+    found = camera_motion(middle(moved(before, motion)[0]), middle(before))
+    torch.testing.assert_close(found, motion, atol=0.05, rtol=0)
+
+
+def test_noise_and_light_on_a_tripod_are_no_motion():
+    before = middle(texture())
+    noise = 0.01 * torch.randn(before.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(camera_motion(before * 0.97 + 0.02 + noise, before), still(1, before))
+
+
+def test_what_moves_by_itself_does_not_count():
+    before = texture()
+    now = moved(before, pose(x=2.0, y=1.0))[0]
+    now[..., 50:100, 60:120] = texture(seed=3)[..., 50:100, 60:120]  # a sixth of what is seen
+    torch.testing.assert_close(camera_motion(middle(now), middle(before)), pose(x=2.0, y=1.0), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 40), (1, 30)])
+def test_flat_and_small_pictures_do_not_move(size):
+    flat = torch.full((1, 1, *size), 0.4)
+    assert torch.equal(camera_motion(flat, flat), still(1, flat))
+
+
+def test_motions_follow_each_other():
+    first, second = pose(cmath.rect(1.1, 0.2), 3, 4), pose(cmath.rect(0.9, -0.1), -1, 2)
+    z = torch.tensor([5.0 + 7.0j])
+    (s1, t1), (s2, t2), (s, t) = (parts(motion) for motion in (first, second, after(first, second)))
+    torch.testing.assert_close(s * z + t, s2 * (s1 * z + t1) + t2)
+    torch.testing.assert_close(joined(*parts(first)), first)
+    torch.testing.assert_close(zoomed(first, 2.0), pose(cmath.rect(1.1, 0.2), 6, 8))

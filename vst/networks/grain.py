@@ -1,0 +1,184 @@
+"""Grain: noise that strokes hang on where the film shows nothing, and that moves with the camera.
+
+A clear sky gives a network nothing to paint by: whatever the losses ask for, one colour in gives one colour out. Noise
+as a further input does (Karras et al. 2019, section 3.2, there for hair and skin). Noise that stands still on the
+screen would be a shower door, and noise that is fresh in each frame flickers. So it is a plane behind the film that
+follows the camera, as the dynamic canvas of Cunzi et al. 2003 does for drawings, and it fades out where something
+moves by itself, so that no strokes are left standing on what passes by.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vst.networks.similarity import after, camera_motion, joined, moved, parts, zoomed
+
+GrainState = tuple[Tensor, Tensor, Tensor]
+
+STEPS = 32  # of the noise in a deviation: it is rounded, because engines work on bytes
+PERIOD = 256  # places after which the noise repeats, along each side
+_COARSE = 4  # how much larger the grains of the second half of the channels are
+_ROWS = 128  # samples along the short side of the picture that motion is seen in
+_GREY = (0.299, 0.587, 0.114)
+_LEAK = 0.05  # share of the enlargement by zooms that is forgotten with each frame, where it is twofold
+_BLOCK = 8  # samples along each side of what moves or rests as a whole
+_NEAR = 2  # blocks around one that moves
+_MOVED = 16 / 255  # difference of brightness that shows motion
+_UNREST = (0.1, 0.5)  # share of samples that move in blocks where the noise begins to fade, and where it is gone
+_RISE = 0.2  # largest fading from frame to frame
+_REST = 0.97  # what is left of it one frame later
+
+
+class CameraGrain(nn.Module):
+    """Noise for each place of the features, carried along by an estimate of the camera's motion.
+
+    The first half of the channels has grains of about three places, the second of twelve. They keep their size: what a
+    zoom enlarges is forgotten slowly.
+
+    Args:
+        channels: of the noise, an even number.
+        cell: pixels of the frame that one place stands for, along each side.
+    """
+
+    def __init__(self, channels: int = 4, cell: int = 4) -> None:
+        super().__init__()
+        if channels < 2 or channels % 2:
+            raise ValueError(f"channels: {channels} is not an even number of 2 or more")
+        self.channels, self.cell = channels, cell
+        self.strength = 1.0
+        self.register_buffer("plane", noise_plane(channels), persistent=False)
+        self.register_buffer("origin", torch.zeros(2), persistent=False)
+
+    def shuffle(self) -> None:
+        """For training: begin the films to come at another place of the noise, and with less of it in two of three
+        draws, so that the network can do without."""
+        self.origin.copy_(torch.rand(2) * PERIOD * self.cell)
+        self.strength = min(1.0, 1.5 * torch.rand(()).item())
+
+    @contextmanager
+    def beside(self, offset: tuple[float, float]) -> Iterator[None]:
+        """Meanwhile films begin so many pixels (x, y) beside where they do."""
+        before = self.origin.clone()
+        self.origin.add_(self.origin.new_tensor(offset))
+        yield
+        self.origin.copy_(before)
+
+    def repeat(self, other: "CameraGrain | None") -> None:
+        """Have the noise that another one has, or none."""
+        self.strength = 0.0
+        if other is not None:
+            self.strength = other.strength
+            self.origin.copy_(other.origin)
+
+    @torch.no_grad()
+    def follow(self, frames: Tensor, state: GrainState | None) -> GrainState:
+        """Frames (B, 3, H, W) in [0, 1], and the state after the frame before, or None at the first -> the state."""
+        return self.follow_view(grey_view(frames), min(frames.shape[-2:]), state)
+
+    @torch.no_grad()
+    def follow_view(self, view: Tensor, short_side: int, state: GrainState | None) -> GrainState:
+        """The same of `grey_view` of frames whose short side has so many pixels.
+
+        The state: the view (B, 1, h, w); the pose (B, 4), a similarity (`vst.networks.similarity`) from pixels of the
+        frame to those of the plane; the unrest (B, 1, h / 8, w / 8) in [0, 1], 1 where no noise is.
+        """
+        if state is None:
+            return view, self._first_pose(len(view)), torch.zeros_like(_blocks(view))
+        before, pose, unrest = state
+        motion = camera_motion(view, before)
+        return (
+            view,
+            self._carried(pose, zoomed(motion, view_cell(short_side))),
+            self._faded(unrest, *moved(before, motion), view),
+        )
+
+    def forward(self, state: GrainState, size: tuple[int, int], places: tuple[int, int], border: int = 0) -> Tensor:
+        """Noise (B, C, rows, columns) of deviation 1 at most, in multiples of 1 / STEPS within [-4, 4).
+
+        Args:
+            state: of `follow`.
+            size: (H, W) of the frame.
+            places: (rows, columns), which begin `border` pixels before the frame.
+        """
+        _, pose, unrest = state
+        y, x = (torch.arange(count, device=pose.device) + 0.5 for count in places)
+        y, x = y[:, None] * self.cell - border, x * self.cell - border  # pixels of the frame
+        rest = 1 - _sampled(unrest, x / _block_side(size), y / _block_side(size))
+        x, y = x - size[1] / 2, y - size[0] / 2
+        s_x, s_y, t_x, t_y = pose[:, :, None, None].unbind(1)
+        on_x, on_y = ((s_x * x - s_y * y + t_x) / self.cell, (s_y * x + s_x * y + t_y) / self.cell)
+        noise = _sampled(self.plane.expand(len(pose), -1, -1, -1), on_x % PERIOD + 0.5, on_y % PERIOD + 0.5)
+        return (noise * rest * (self.strength * STEPS)).round().clamp(-128, 127) / STEPS
+
+    def _first_pose(self, batch: int) -> Tensor:
+        pose = self.origin.new_zeros(batch, 4)
+        pose[:, 0] = 1
+        pose[:, 2:] = self.origin
+        return pose
+
+    def _carried(self, pose: Tensor, step: Tensor) -> Tensor:
+        """The pose after a step from pixels of the new frame to those of the one before."""
+        s, t = parts(after(step, pose))
+        s = s * s.abs() ** (-_LEAK * s.abs().log2().square())
+        period = PERIOD * self.cell
+        pose = joined(s, t)
+        return torch.cat([pose[:, :2], pose[:, 2:] % period], 1)
+
+    def _faded(self, unrest: Tensor, before: Tensor, inside: Tensor, view: Tensor) -> Tensor:
+        """The unrest after a frame, where `before` is the last one as the camera's motion explains it."""
+        change = (view - before) * inside
+        change = change - change.mean((2, 3), keepdim=True)
+        share = _blocks(change.square() / (change.square() + _MOVED**2))
+        share = F.max_pool2d(share, 2 * _NEAR + 1, 1, _NEAR)
+        share = F.avg_pool2d(F.pad(share, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        least, most = _UNREST
+        now = ((share - least) / (most - least)).clamp(0, 1)
+        if not self.training:  # whose clips are too short for it
+            now = torch.minimum(now, unrest + _RISE)
+        return torch.maximum(now, unrest * _REST)
+
+
+def noise_plane(channels: int) -> Tensor:
+    """(1, C, PERIOD + 1, PERIOD + 1), periodic, of deviation 1, smooth enough to be interpolated; always the same."""
+    random = np.random.RandomState(0)  # its numbers are frozen, unlike those of newer generators
+    made = []
+    for larger in (1, _COARSE):
+        side = PERIOD // larger
+        white = torch.from_numpy(random.standard_normal((1, channels // 2, side, side))).float()
+        plane = F.interpolate(F.pad(white, (2,) * 4, "circular"), scale_factor=larger, mode="bicubic")
+        plane = plane[..., 2 * larger : -2 * larger, 2 * larger : -2 * larger]
+        for axis in (2, 3):
+            plane = (plane.roll(1, axis) + 2 * plane + plane.roll(-1, axis)) / 4
+        made.append(plane / plane.std(dim=(2, 3), keepdim=True))
+    return F.pad(torch.cat(made, 1), (0, 1, 0, 1), "circular")
+
+
+def grey_view(frames: Tensor) -> Tensor:
+    """Frames (B, 3, H, W) -> their luma (B, 1, h, w) with about 128 samples along the short side."""
+    grey = (frames.float() * frames.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+    return F.avg_pool2d(grey, view_cell(min(frames.shape[-2:])))
+
+
+def view_cell(short_side: int) -> int:
+    """Pixels along each side of a sample of the view of frames with such a short side."""
+    return max(1, round(short_side / _ROWS))
+
+
+def _block_side(size: tuple[int, int]) -> int:
+    return _BLOCK * view_cell(min(size))
+
+
+def _blocks(view: Tensor) -> Tensor:
+    return F.avg_pool2d(view, _BLOCK, ceil_mode=True)
+
+
+def _sampled(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """`picture` (B, C, h, w) at (x, y) that broadcast to (B or none, rows, columns); samples lie at .5, 1.5, ..."""
+    height, width = picture.shape[-2:]
+    grid = torch.stack(torch.broadcast_tensors(x * (2 / width) - 1, y * (2 / height) - 1), -1)
+    grid = grid if grid.ndim == 4 else grid.expand(len(picture), -1, -1, -1)
+    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
