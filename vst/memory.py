@@ -1,4 +1,4 @@
-"""The whole memory of an engine as arrays: what its network carries from frame to frame, and what its tone follows."""
+"""The whole memory of an engine as arrays: what its network carries on, and what tone and grain know of the film."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 def read_memory(engine: Any) -> list[np.ndarray]:
-    """Copies: the moments of the tone, empty for none, and the items of `engine.read_state()`."""
-    moments = getattr(engine, "moments", None)
-    tone = np.empty(0, np.float32) if moments is None else _copied(moments)
-    return [tone, *(_copied(item) for item in engine.read_state())]
+    """Copies: the number of items of `engine.film`, these, and the items of `engine.read_state()`."""
+    film = getattr(engine, "film", [])
+    return [np.array(len(film)), *(_copied(item) for item in (*film, *engine.read_state()))]
 
 
 def load_memory(engine: Any, memory: Sequence[np.ndarray]) -> None:
     """Give back what `read_memory` gave, to an engine that has painted a frame of the same size since `reset`."""
-    tone, *state = memory
-    engine.load_state([torch.from_numpy(array) for array in state])
-    if tone.size:
-        engine.moments = torch.from_numpy(tone)
+    count, *items = memory
+    tensors = [torch.from_numpy(array) for array in items]
+    engine.load_state(tensors[int(count) :])
+    if count:
+        engine.film = tensors[: int(count)]
 
 
 def _copied(item: Tensor | np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class FrameEngine(Protocol):
     - `output_size(width, height) -> (width, height)`, of what it makes of an upright frame, if that is another;
     - `read_state()`, the memory after a frame as a list of tensors or arrays, and `load_state(list)`, which takes
       them back, as tensors, when a frame of the same size has been painted since `reset`: what `resume` asks for;
-    - `moments`, a tensor that belongs to the memory as well, or None;
+    - `film`, tensors that belong to the memory as well (`vst.runtime.Engine.film`);
     - `for_planes(format, (width, height))`, an engine for frames of planes (`vst.planes`) or None, which runs instead
       of it where the video is decoded to them and encoded from them.
     """

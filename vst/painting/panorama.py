@@ -45,6 +45,7 @@ class Wrapped:
                 "whole frame (instance normalisation does), so the seam would show"
             )
         self._engine, self.stride = engine, engine.info.stride
+        engine.silence_grain()  # its plane has no period that fits
         around = overlap(engine.info)
         self.margin = around + -(around + engine.info.border) % self.stride
 
@@ -65,13 +66,13 @@ class Wrapped:
         self._engine.load_state(state)
 
     @property
-    def moments(self) -> torch.Tensor | None:
-        """Of the engine's tone."""
-        return self._engine.moments
+    def film(self) -> list[torch.Tensor]:
+        """What the engine's tone and grain know of the film."""
+        return self._engine.film
 
-    @moments.setter
-    def moments(self, moments: torch.Tensor) -> None:
-        self._engine.moments = moments
+    @film.setter
+    def film(self, film: list[torch.Tensor]) -> None:
+        self._engine.film = film
 
     def _continue_memory(self, width: int) -> None:
         info, state = self._engine.info, self._engine.read_state()

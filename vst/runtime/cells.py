@@ -53,9 +53,9 @@ class Pixels(nn.Module):
         """(1, H, W, 3) uint8 to what the other two take."""
         return frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """To features (1, C, h, w)."""
-        return self.generator.encode(x)
+    def encode(self, x: Tensor, grain: Tensor | None) -> Tensor:
+        """To features (1, C, h, w), with the grain (1, C, h, w) where there is one."""
+        return self.generator.encode(x) if grain is None else self.generator.encode(x, grain)
 
     def paint(self, features: Tensor, x: Tensor) -> Tensor:
         """To a picture (1, 3, H, W), or (1, C, h, w) of cells, about [0, 255]."""
@@ -160,7 +160,8 @@ class GuidedCells(Cells):
         contrast = self.seen(self.contrast, self.mean(cells))
         return planes, self.smooth(cells), F.relu(self.embed(cells) + self.look(contrast))
 
-    def encode(self, x: Views) -> Tensor:
+    def encode(self, x: Views, grain: Tensor | None) -> Tensor:
+        assert grain is None, "this generator takes none"
         return self.blocks(F.relu(self.stem(x[-1])))
 
     def paint(self, features: Tensor, x: Views) -> Tensor:
@@ -182,7 +183,7 @@ class ResidualCells(Cells):
         g, places = generator, generator.stride**2
         super().__init__(g.stride, dtype, anchored, planes, toned)
         at, wire = order(g.stride), self.wire
-        weight, contrast = g.stem.weight.detach().split([COLOURS * places, COLOURS], 1)
+        weight, contrast = g.stem.weight.detach().split([COLOURS * places, COLOURS + g.grain], 1)
         weight, bias = wire.looking(weight[:, at] / 255, g.stem.bias.detach() + SHIFT * weight.sum((1, 2, 3)))
         self.stem, self.look = fixed(weight), fixed(contrast, bias)
         self.contrast, self.blocks = g.contrast, g.blocks
@@ -198,10 +199,12 @@ class ResidualCells(Cells):
         self.gates = self.share(convolution_of(up, 1, g.stride))
         self.finish()
 
-    def encode(self, x: Views) -> Tensor:
+    def encode(self, x: Views, grain: Tensor | None) -> Tensor:
         cells, planes = x
-        contrast = self.seen(self.contrast, self.mean(cells))
-        return self.blocks(F.relu(self.stem(planes) + self.look(contrast)))
+        seen = self.seen(self.contrast, self.mean(cells))
+        if grain is not None:
+            seen = torch.cat([seen, grain], 1)
+        return self.blocks(F.relu(self.stem(planes) + self.look(seen)))
 
     def paint(self, features: Tensor, x: Views) -> Tensor:
         _, planes = x

@@ -14,6 +14,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
+from vst.runtime.grain import NONE, ByteGrain
 from vst.runtime.graph import GraphInfo, add_border, unpack
 from vst.runtime.tone import ByteTone, PlaneTone
 
@@ -62,6 +63,8 @@ class Engine(ABC):
         self._flat: np.ndarray | None = None
         self._tone: ByteTone | PlaneTone | None = None
         self._toned: np.ndarray | None = None  # what a graph takes as `tone`
+        self._grain = ByteGrain(info.grain, info.grain_cell, planes) if info.grain else None
+        self._grained: np.ndarray | None = None  # what a graph takes as `grain`
         if info.toned:
             self._tone = PlaneTone(info.tone, planes, info.cell, getattr(torch, info.precision))
         elif info.tone:
@@ -100,6 +103,9 @@ class Engine(ABC):
         else:
             height, width = frame.shape[:2]
         self.fit(height, width)
+        if self._grain is not None:
+            places = self.info.grain_shape(*self.info.bordered(height, width))[1:3]
+            self._grained = self._grain(frame, self._first, self.info.border, places)
         if self.info.toned:
             self._toned = self._tone(frame, self._first)
         elif self._tone is not None:
@@ -127,8 +133,11 @@ class Engine(ABC):
         if min(height, width) < MIN_SIDE:
             raise UserError(f"frame of {width}x{height}: scale it up to at least {MIN_SIDE} on each side")
         self._check_memory(height, width)
+        sides = self.info.bordered(height, width)
+        if self.info.grain:
+            self._grained = np.full(self.info.grain_shape(*sides), NONE, np.uint8)
         self._prepare(height, width)
-        self._bordered = self._host_buffer(self.info.image_shape(*self.info.bordered(height, width)))
+        self._bordered = self._host_buffer(self.info.image_shape(*sides))
         self._size = (height, width)
 
     @abstractmethod
@@ -157,14 +166,25 @@ class Engine(ABC):
             kept.copy_(given)
 
     @property
-    def moments(self) -> Tensor | None:
-        """Statistics of the film so far, (1, 6), that the tone follows; None without a tone. Set them to go on."""
-        return None if self._tone is None else self._tone.moments
+    def film(self) -> list[Tensor]:
+        """What tone and grain know of the film so far, beside the state: moments (1, 7), and the three tensors of the
+        grain, as far as there are such. Set it to go on; it is copied.
+        """
+        moments = [] if self._tone is None or self._tone.moments is None else [self._tone.moments]
+        return [*moments, *(self._grain.state or () if self._grain is not None else ())]
 
-    @moments.setter
-    def moments(self, moments: Tensor) -> None:
-        assert self._tone is not None, "this stylizer has no tone"
-        self._tone.moments = moments.clone()
+    @film.setter
+    def film(self, film: list[Tensor]) -> None:
+        kept = [tensor.clone() for tensor in film]
+        if self._tone is not None:
+            self._tone.moments = kept.pop(0)
+        if self._grain is not None:
+            self._grain.state = tuple(kept)
+
+    def silence_grain(self) -> None:
+        """Paint without noise from now on: flat regions stay flat."""
+        if self._grain is not None:
+            self._grain.silence()
 
     @property
     def bytes_per_pixel(self) -> float:

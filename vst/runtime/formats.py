@@ -41,7 +41,9 @@ def trace(graph: FrameGraph) -> ExportedProgram:
     shapes = {"frame": {1: places * h, 2: places * w} if places > 1 else {1: h, 2: w}}  # 1 * h is not h to it
     if memory:
         first, tone = [None] * bool(info.states), [None] * info.toned
-        shapes["memory"] = (*first, *({2: h, 3: w} for _ in info.states), *tone)
+        fine = info.stride // info.grain_cell if info.grain else 0
+        grain = {0: [], 1: [{1: h, 2: w}]}.get(fine, [{1: fine * h, 2: fine * w}])
+        shapes["memory"] = (*first, *({2: h, 3: w} for _ in info.states), *grain, *tone)
     with _quiet():
         return torch.export.export(_Packed(graph), (frame, *memory), dynamic_shapes=shapes)
 
@@ -132,7 +134,8 @@ class PackageEngine(Engine):
     @torch.inference_mode()
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
         flag: list[Tensor] = [torch.tensor([first])] if self.info.states else []
-        image, *self._state = self._call(torch.from_numpy(bordered), *flag, *self._state)
+        grain = [torch.from_numpy(self._grained)] if self.info.grain else []
+        image, *self._state = self._call(torch.from_numpy(bordered), *flag, *self._state, *grain)
         return image.numpy()
 
 

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from vst.errors import UserError
+from vst.networks.grain import STEPS
 from vst.networks.stylizer import PADDING, Stylizer
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime.cells import form_of, lowered, to_cells, to_pixels
 from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
+from vst.runtime.grain import NONE
 from vst.runtime.tone import TONE_CHANNELS, tone_values
 from vst.runtime.wire import MIDDLE
 
@@ -40,7 +42,8 @@ class GraphInfo:
     order (row, column, colour), and the border is still there. `planes`: the cells are of frames of planes
     (`vst.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other. A tone is
     then not applied to the frame but given to the graph, `tone` (N, C) with C the channels of the frame, which are
-    `TONE_CHANNELS` more (`vst.runtime.tone.PlaneTone`).
+    `TONE_CHANNELS` more (`vst.runtime.tone.PlaneTone`). `grain` channels of noise, 0 for none, come with a frame as
+    `grain` (1, H' / grain_cell, W' / grain_cell, grain) uint8 (`vst.runtime.grain`).
     """
 
     states: tuple[int, ...]
@@ -54,11 +57,14 @@ class GraphInfo:
     tone: tuple[float, ...] = ()
     cell: int = 0
     planes: bool = False
+    grain: int = 0
+    grain_cell: int = 0
 
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs, in order. `first` and the states are left out of a graph without memory."""
-        return ["frame", *(["first"] if self.states else []), *self.state_inputs, *(["tone"] if self.toned else [])]
+        first, grain, tone = (["first"] * bool(self.states), ["grain"] * bool(self.grain), ["tone"] * self.toned)
+        return ["frame", *first, *self.state_inputs, *grain, *tone]
 
     @property
     def state_inputs(self) -> list[str]:
@@ -90,6 +96,10 @@ class GraphInfo:
         channels = 3 * side**2 // (2 if self.planes else 1)
         return 1, rows // side, columns // side, channels + (TONE_CHANNELS if self.toned else 0)
 
+    def grain_shape(self, rows: int, columns: int) -> tuple[int, int, int, int]:
+        """Shape of the graph's grain, from the sides of the bordered frame."""
+        return 1, rows // self.grain_cell, columns // self.grain_cell, self.grain
+
     @property
     def tone_shape(self) -> tuple[int, int]:
         """Shape of the input `tone`."""
@@ -116,7 +126,10 @@ class GraphInfo:
         text = {name: metadata[f"vst_{name}"] for name in names}
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
         tone = tuple(float(value) for value in text["tone"].split(",") if value)
-        numbers = {name: int(text[name]) for name in ("stride", "border", "reach", "bytes_per_pixel", "cell")}
+        numbers = {
+            name: int(text[name])
+            for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell")
+        }
         return cls(**text | numbers | {"states": states, "tone": tone, "planes": text["planes"] == str(True)})
 
 
@@ -177,11 +190,12 @@ def _pieces(image: np.ndarray, cells: np.ndarray, info: GraphInfo) -> list[tuple
 
 
 class FrameGraph(nn.Module):
-    """`forward(frame, first, *state, tone) -> (image, *state)` of a stylizer in eval mode.
+    """`forward(frame, first, *state, grain, tone) -> (image, *state)` of a stylizer in eval mode.
 
     `frame` is (1, H', W', 3) uint8 with its border, `image` (1, H' - 2 border, W' - 2 border, 3) uint8; or both are
     packed. `first`, bool (1,), says that the film starts here or after a cut: the state is then not looked at. A
-    stylizer without memory has neither `first` nor states, and only planes come with a tone (`GraphInfo.toned`).
+    stylizer without memory has neither `first` nor states, one without grain has none, and only planes come with a tone
+    (`GraphInfo.toned`).
 
     Args:
         stylizer: is copied, and stays as it is.
@@ -206,6 +220,7 @@ class FrameGraph(nn.Module):
         super().__init__()
         stylizer = copy.deepcopy(stylizer).eval().requires_grad_(False)
         generator, self.temporal = stylizer.generator, stylizer.temporal
+        grain = stylizer.grain
         states = self._channels_of_states(generator)
         looks = reach(generator, self.temporal, states)
         tone = tone_values(stylizer.tone)
@@ -218,15 +233,17 @@ class FrameGraph(nn.Module):
         self.info = GraphInfo(
             states, generator.stride, PADDING, style, version, precision,
             reach=looks, tone=tone, cell=cell, planes=planes is not None,
+            grain=0 if grain is None else grain.channels, grain_cell=0 if grain is None else grain.cell,
         )  # fmt: skip
         self.info = replace(self.info, bytes_per_pixel=self._bytes_per_pixel())
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         inside = self.form.cell and not self.info.cell
         *memory, tone = memory if self.info.toned else (*memory, None)
+        *memory, grain = memory if self.info.grain else (*memory, None)
         pixels = self.form.read(to_cells(frame, self.form.cell) if inside else frame, tone)
         first, state = (memory[0].view(1, 1, 1, 1), memory[1:]) if memory else (None, ())
-        features, after = self.temporal(self.form.encode(pixels), state, first)
+        features, after = self.temporal(self.form.encode(pixels, self._noise(grain)), state, first)
         image = self.form.paint(features, pixels).clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         if inside:
             image = to_pixels(image, self.form.cell)
@@ -234,6 +251,10 @@ class FrameGraph(nn.Module):
             border = self.info.border
             image = image[:, border:-border, border:-border]
         return image, *(new.to(old.dtype) for new, old in zip(after, state, strict=True))
+
+    def _noise(self, grain: Tensor | None) -> Tensor | None:
+        """(1, h, w, C) uint8 -> (1, C, h, w), exact in half precision."""
+        return None if grain is None else ((grain.to(self.state_dtype) - NONE) * (1 / STEPS)).permute(0, 3, 1, 2)
 
     def zeros(self, height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """States for a frame of this size that nothing will look at."""
@@ -245,7 +266,9 @@ class FrameGraph(nn.Module):
         """What `forward` takes besides a frame of this size, for one that nobody will look at."""
         first = [torch.ones(1, dtype=torch.bool)] if self.info.states else []
         tone = [torch.zeros(self.info.tone_shape)] if self.info.toned else []
-        return (*first, *self.zeros(height, width), *tone)
+        shape = self.info.grain_shape(*self.info.bordered(height, width)) if self.info.grain else None
+        grain = [torch.full(shape, NONE, dtype=torch.uint8)] if shape else []
+        return (*first, *self.zeros(height, width), *grain, *tone)
 
     @property
     def state_dtype(self) -> torch.dtype:

@@ -71,6 +71,8 @@ class OnnxEngine(Engine):
         names = self.info.state_inputs
         if names:
             binding.bind_cpu_input("first", np.array([first]))
+        if self.info.grain:
+            binding.bind_cpu_input("grain", self._grained)
         for name, state in zip(names, self._kept, strict=True):
             binding.bind_ortvalue_input(name, state)
         binding.bind_output("image")

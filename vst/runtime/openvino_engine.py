@@ -64,7 +64,8 @@ class OpenVinoEngine(Engine):
         sides = self.info.bordered(height, width)
         # For one size: with free sides it was 1.7 times as slow.
         shapes = dict(zip(self.info.state_inputs, states, strict=True))
-        self._model.reshape({"frame": self.info.frame_shape(*sides), **shapes})
+        grain = {"grain": self.info.grain_shape(*sides)} if self.info.grain else {}
+        self._model.reshape({"frame": self.info.frame_shape(*sides), **shapes, **grain})
         compiled = self._core.compile_model(self._model, "CPU", self._options)
         # Two sets of the memory: what one frame writes, the next one reads. Everything is bound once, to two requests
         # that take turns, because OpenVINO gets ready again for every other tensor.
@@ -101,6 +102,8 @@ class OpenVinoEngine(Engine):
             np.copyto(frame, bordered)
         if self.info.states:
             self._given["first"].data[0] = first
+        if self.info.grain:
+            np.copyto(self._given["grain"].data, self._grained)
         if self.info.toned:
             np.copyto(self._given["tone"].data, self._toned)
         request = self._requests[self._turn]

@@ -19,26 +19,38 @@ import torch
 
 from vst.runtime.cells import FILTERS, PAINTERS
 from vst.runtime.engine import require
-from vst.runtime.graph import FrameGraph, add_border
+from vst.runtime.graph import FrameGraph
+from vst.runtime.torch_engine import TorchEngine
 
 Inputs = dict[str, np.ndarray]
 # Nothing after those that paint the pixels evens out their error: it costs 5 dB.
 EXACT = tuple(f"{name}.weight" for name in (*PAINTERS, *FILTERS))
 
 
-@torch.inference_mode()
 def calibration_inputs(graph: FrameGraph, frames: Sequence[np.ndarray], every: int = 3) -> list[Inputs]:
-    """The graph's inputs at every n-th of `frames` (H, W, 3) uint8, with the memory carried, from the first on."""
-    memory = graph.zeros(*frames[0].shape[:2])
-    found = []
+    """The graph's inputs at every n-th of `frames` (H, W, 3) uint8 of a film, from the first on.
+
+    They are those of a film as engines paint it: with its tone and grain, and the memory carried.
+    """
+    recorder = _Recorder(graph)
     for index, frame in enumerate(frames):
-        bordered = add_border(frame, graph.info)
-        flag = [torch.tensor([index == 0])] if graph.info.states else []
-        given = [torch.from_numpy(bordered), *flag, *memory]
-        if index % every == 0:
-            found.append({n: x.numpy().copy() for n, x in zip(graph.info.inputs, given, strict=True)})
-        _, *memory = graph(*given)
-    return found
+        recorder.listening = index % every == 0
+        recorder(frame)
+    return recorder.found
+
+
+class _Recorder(TorchEngine):
+    """Keeps what its graph was given for the frames that it was listening to."""
+
+    def __init__(self, graph: FrameGraph) -> None:
+        super().__init__(graph, graph.info.precision, torch.device("cpu"))
+        self.listening, self.found = True, list[Inputs]()
+        self._call = self._heard
+
+    def _heard(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self.listening:
+            self.found.append({n: x.numpy().copy() for n, x in zip(self.info.inputs, given, strict=True)})
+        return self._graph(*given)
 
 
 def quantise(source: Path, target: Path, inputs: Sequence[Inputs]) -> None:

@@ -121,6 +121,8 @@ class TiledEngine(Engine):
         used = self._engines[: len(self._parts)]
         for engine in used:
             engine._prepare(*(side - 2 * self.info.border for side in window))
+        for engine in used:
+            engine._grained = self._grained  # its own window of it before each tile
         self._windows = [np.empty((1, *window, 3), np.uint8) for _ in used]
         border = self.info.border
         self._image = np.empty((1, rows - 2 * border, columns - 2 * border, 3), np.uint8)
@@ -133,6 +135,7 @@ class TiledEngine(Engine):
 
     def _run(self, bordered: np.ndarray, first: bool) -> np.ndarray:
         if len(self._parts) == 1:
+            self._engines[0]._grained = self._grained
             return self._engines[0]._run(bordered, first)
         turns = range(len(self._windows))
         if len(turns) == 1:
@@ -149,6 +152,8 @@ class TiledEngine(Engine):
         engine, window = self._engines[turn], self._windows[turn]
         for y, x in self._parts[turn :: len(self._windows)]:
             np.copyto(window, bordered[:, self._pixels(y.window), self._pixels(x.window)])
+            if self.info.grain:
+                engine._grained = np.ascontiguousarray(self._grained[:, self._places(y.window), self._places(x.window)])
             if not first:
                 engine.load_state([state[:, :, y.window, x.window] for state in self._before])
             image = engine._run(window, first)
@@ -165,6 +170,11 @@ class TiledEngine(Engine):
             targets.append(slice(begin, end))
             sources.append(slice(begin - window.start, end - window.start))
         self._image[0, targets[0], targets[1]] = image[0, sources[0], sources[1]]
+
+    def _places(self, places: slice) -> slice:
+        """Of the grain."""
+        fine = self.info.stride // self.info.grain_cell
+        return slice(places.start * fine, places.stop * fine)
 
     def _pixels(self, places: slice) -> slice:
         return slice(places.start * self.info.stride, places.stop * self.info.stride)

@@ -45,8 +45,9 @@ class TorchEngine(Engine):
         On the CPU both are packed where the generator runs on cells (`GraphInfo.cell`).
         """
         flag = [self._flags[first]] if self.info.states else []
+        grain = [torch.from_numpy(self._grained).to(self.device, non_blocking=True)] if self.info.grain else []
         tone = [torch.from_numpy(self._toned)] if self.info.toned else []
-        image, *self._state = self._call(bordered, *flag, *self._state, *tone)
+        image, *self._state = self._call(bordered, *flag, *self._state, *grain, *tone)
         return image
 
     def _prepare(self, height: int, width: int) -> None:
@@ -99,6 +100,8 @@ class CudaGraphEngine(TorchEngine):
     def step(self, bordered: Tensor, first: bool) -> Tensor:
         self._frame.copy_(bordered, non_blocking=True)
         self._flag.copy_(self._flags[first], non_blocking=True)
+        if self.info.grain:
+            self._noise.copy_(torch.from_numpy(self._grained), non_blocking=True)
         self._captured.replay()
         return self._image
 
@@ -107,6 +110,7 @@ class CudaGraphEngine(TorchEngine):
         super()._prepare(height, width)
         self._frame = torch.zeros(1, *self.info.bordered(height, width), 3, dtype=torch.uint8, device=self.device)
         self._flag = torch.ones(1, dtype=torch.bool, device=self.device)
+        self._noise = torch.from_numpy(self._grained).to(self.device) if self.info.grain else None
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):  # cuDNN chooses its kernels and allocates before anything is recorded
@@ -119,7 +123,8 @@ class CudaGraphEngine(TorchEngine):
 
     def _advance(self) -> Tensor:
         flag = [self._flag] if self.info.states else []
-        image, *after = self._graph(self._frame, *flag, *self._state)
+        grain = [self._noise] if self.info.grain else []
+        image, *after = self._graph(self._frame, *flag, *self._state, *grain)
         for kept, new in zip(self._state, after, strict=True):
             kept.copy_(new)
         return image.contiguous()

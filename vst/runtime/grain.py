@@ -1,0 +1,57 @@
+"""The grain of a stylizer on bytes, before the graph: follows the camera through frames and gives noise as bytes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vst.networks.grain import STEPS, CameraGrain, view_cell
+from vst.planes import PlaneFormat, planes_of
+
+NONE = 128  # the byte of no noise
+
+
+class ByteGrain:
+    """`vst.networks.CameraGrain` of frames (H, W, 3) uint8 RGB, or of frames of planes; its state lies within.
+
+    It looks at whole frames before they are cut into tiles, so that all of them share one plane of noise.
+
+    Args:
+        channels, cell: of the grain.
+        planes: of the frames; None for RGB.
+    """
+
+    def __init__(self, channels: int, cell: int, planes: PlaneFormat | None = None) -> None:
+        self._grain, self._planes = CameraGrain(channels, cell).eval(), planes
+        self.state: tuple[Tensor, ...] | None = None
+
+    @torch.inference_mode()
+    def __call__(self, frame: np.ndarray, first: bool, border: int, places: tuple[int, int]) -> np.ndarray:
+        """Noise (1, rows, columns, C) uint8 of a frame with its border, in `places`. `first`: a scene begins."""
+        grey = self._brightness(frame)
+        size = grey.shape
+        side = view_cell(min(size))
+        rows, columns = (length // side for length in size)
+        small = cv2.resize(grey[: rows * side, : columns * side], (columns, rows), interpolation=cv2.INTER_AREA)
+        view = torch.from_numpy(small)[None, None].float()
+        view = (view - self._black) / (self._white - self._black)
+        self.state = self._grain.follow_view(view, min(size), None if first else self.state)
+        noise = self._grain(self.state, size, places, border)
+        return (noise * STEPS + NONE).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+    def silence(self) -> None:
+        """Give no noise from now on."""
+        self._grain.strength = 0.0
+
+    def _brightness(self, frame: np.ndarray) -> np.ndarray:
+        return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if self._planes is None else planes_of(frame)[0]
+
+    @property
+    def _black(self) -> float:
+        return 0.0 if self._planes is None else float(self._planes.black[0])
+
+    @property
+    def _white(self) -> float:
+        return 255.0 if self._planes is None or self._planes.full else 235.0
