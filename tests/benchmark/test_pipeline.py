@@ -12,20 +12,29 @@ from tests.media import make_video
 from vst.benchmark.pipeline import STAGES, limit, run_pipeline
 from vst.errors import UserError
 from vst.networks import ConvGRU, ResidualGenerator, Stylizer
+from vst.pipeline import Pipeline
 from vst.runtime import open_engine
 
+run = Pipeline.run
 
-def test_every_stage_is_measured_and_the_limit_named(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize(("planes", "frames"), [(False, "RGB"), (True, "planes (bt601-limited)")])
+def test_every_stage_is_measured_and_the_limit_named(
+    planes: bool, frames: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_planes = []
+    monkeypatch.setattr(Pipeline, "run", lambda self: in_planes.append(self.in_planes) or run(self))
     make_video(tmp_path / "film.mp4", n=6, width=64, height=48, audio="aac")
     engine = open_engine(Stylizer(ResidualGenerator(8, 1), ConvGRU(8)))
-    result = run_pipeline(engine, tmp_path / "film.mp4", {}, preset="ultrafast", rounds=2)
+    result = run_pipeline(engine, tmp_path / "film.mp4", {}, preset="ultrafast", rounds=2, planes=planes)
     rows = {row["stage"]: row for row in result.rows}
     assert list(rows) == [*STAGES, "overlapped"]
     assert all(row["fps"] == pytest.approx(1e3 / row["ms"]) and row["cpu_ms"] > 0 for row in result.rows)
     slowest = max(rows[stage]["ms"] for stage in STAGES)
     assert rows["overlapped"]["of_slowest"] == pytest.approx(slowest / rows["overlapped"]["ms"])
     assert result.notes[-1].startswith("limit: ") and "64x48, 6 frames" in result.settings["film"]
-    assert result.settings["frames"] == "planes (bt601-limited)", "as stylize_video has them"
+    assert result.settings["frames"] == frames
+    assert in_planes == [planes] * 2, "the stages alone and overlapped are of the same frames"
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 

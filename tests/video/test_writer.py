@@ -431,3 +431,18 @@ def test_write_clip_pads_odd_sizes_and_replaces(tmp_path: Path) -> None:
     info = probe(path)
     assert (info.width, info.height, info.pix_fmt, info.fps) == (98, 66, "yuv420p", 10)
     assert media.read_numbers([f[:65, :97] for f in media.decode_sequentially(path)]) == list(range(5))
+
+
+@pytest.mark.parametrize(("preset", "threads"), [("ultrafast", 4), ("superfast", 4), ("veryfast", 0)])
+def test_encoding_that_is_lighter_than_painting_takes_half_of_the_processors(
+    preset: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0: as many as x264 wants."""
+    asked, opening = [], encoder_module._open
+    monkeypatch.setattr(encoder_module.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(
+        encoder_module, "_open", lambda stream, codec: asked.append(stream.thread_count) or opening(stream, codec)
+    )
+    with VideoWriter(tmp_path / "film.mp4", new_video(64, 48, 25), preset=preset) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    assert asked == [threads]

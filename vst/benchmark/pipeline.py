@@ -55,12 +55,13 @@ def run_pipeline(
     crf: int = 18,
     preset: str = "veryfast",
     rounds: int = 3,
+    planes: bool = False,
 ) -> Benchmark:
     """Time decoding, the model and encoding alone, and `stylize_video`, in turns; the whole film each time.
 
     Rows have `stage`, `fps`, `ms`, `cpu_ms` and, of the overlapped one, `of_slowest`: its speed over that of the
     slowest stage alone. The last note names the limit: that stage, or the processors, where the CPU time of all
-    stages shared among them takes longer than it.
+    stages shared among them takes longer than it. `planes`: see `stylize_video`.
 
     Raises:
         UserError: the film is no video, or not one frame of it can be read.
@@ -68,7 +69,7 @@ def run_pipeline(
     film = Path(film)
     timings = {stage: _Timing() for stage in (*STAGES, "overlapped")}
     with tempfile.TemporaryDirectory(prefix="vst-benchmark-") as folder:
-        stages = _Stages(engine, film, Path(folder), {"codec": codec, "crf": crf, "preset": preset})
+        stages = _Stages(engine, film, Path(folder), {"codec": codec, "crf": crf, "preset": preset}, planes)
         for turn in range(rounds):
             for stage, timing in timings.items():
                 _log.info("round %d of %d, %s", turn + 1, rounds, stage)
@@ -102,12 +103,13 @@ def limit(wall: dict[str, float], cpu: dict[str, float], slowest: str, processor
 class _Stages:
     """The stages of `vst.stream`, each as a function that handles the whole film and returns its number of frames."""
 
-    def __init__(self, engine: Engine, film: Path, folder: Path, encoder: dict[str, Any]) -> None:
+    def __init__(self, engine: Engine, film: Path, folder: Path, encoder: dict[str, Any], planes: bool) -> None:
         self._engine, self._film, self._output, self._encoder = engine, film, folder / "film.mp4", encoder
+        self._asked = planes
         with VideoReader(film) as reader:
             self._info = reader.info
             with VideoWriter(self._output, self._info, **encoder) as writer:
-                self._running, self._planes = without_rgb(reader, engine, writer)
+                self._running, self._planes = without_rgb(reader, engine, writer) if planes else (engine, None)
                 self._running.reset()
                 size = 3 * self._info.width * self._info.height
                 kept = islice(upright_frames(reader, self._planes), max(2, int(KEPT_BYTES / 2 / size)))
@@ -159,8 +161,8 @@ class _Stages:
         return self._count
 
     def overlapped(self) -> int:
-        report = stylize_video(self._engine, self._film, self._output, overwrite=True, progress=False, **self._encoder)
-        return report.frames
+        options = {"planes": self._asked, "overwrite": True, "progress": False, **self._encoder}
+        return stylize_video(self._engine, self._film, self._output, **options).frames
 
 
 def _to_and_fro(frames: list[np.ndarray]) -> list[np.ndarray]:

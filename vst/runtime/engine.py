@@ -61,6 +61,7 @@ class Engine(ABC):
         self._first = True
         self._state: list[Tensor] = []
         self._flat: np.ndarray | None = None
+        self._out: np.ndarray | None = None  # where the frame under way goes
         self._tone: ByteTone | PlaneTone | None = None
         self._toned: np.ndarray | None = None  # what a graph takes as `tone`
         self._grain = ByteGrain(info.grain, info.grain_cell, planes) if info.grain else None
@@ -111,9 +112,11 @@ class Engine(ABC):
         elif self._tone is not None:
             frame = self._tone(frame, self._first)
         self._bordered = add_border(frame, self.info, self._bordered)
+        self._out = out = np.empty_like(frame) if out is None else out
         image = self._run(self._bordered, self._first)[0]
         self._first = False
-        out = np.empty_like(frame) if out is None else out
+        if np.may_share_memory(image, out):
+            return out
         parts = zip(planes_of(image), planes_of(out), strict=True) if self.info.planes else [(image, out)]
         for given, target in parts:
             np.copyto(target, given[: target.shape[0], : target.shape[1]])
@@ -210,11 +213,16 @@ class Engine(ABC):
         )
 
     def _unpacked(self, image: np.ndarray) -> np.ndarray:
-        """What the graph gave as pixels without border; the next frame may overwrite them."""
+        """What the graph gave as pixels without border, where the frame goes if they fit, or where the next frame may
+        overwrite them.
+        """
         if not self.info.cell:
             return image
         sides = (side * self.info.cell - 2 * self.info.border for side in image.shape[1:3])
         shape = self.info.image_shape(*sides)
+        if self._out is not None and self._out.flags.c_contiguous and self._out[None].shape == shape:
+            unpack(image, self._out[None], self.info)
+            return self._out[None]
         if self._flat is None or self._flat.shape != shape:
             self._flat = np.empty(shape, np.uint8)
         unpack(image, self._flat, self.info)

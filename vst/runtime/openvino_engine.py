@@ -48,6 +48,7 @@ class OpenVinoEngine(Engine):
             "INFERENCE_PRECISION_HINT": hint,
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "CPU_DENORMALS_OPTIMIZATION": True,
+            "ENABLE_CPU_PINNING": False,  # else its threads wait for the core that a decoder or an encoder is on
         }
         model = _with_states_by_place(ov, model, info)
         self._ov, self._core, self._model, self._options = ov, core, model, options
