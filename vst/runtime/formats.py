@@ -37,15 +37,18 @@ def trace(graph: FrameGraph) -> ExportedProgram:
     memory = graph.blank_memory(*EXAMPLE)
     least = info.bordered(MIN_SIDE, MIN_SIDE)[0] // info.stride
     h, w = Dim("h", min=least), Dim("w", min=least)
-    places = info.stride // (info.cell or 1)
-    shapes = {"frame": {1: places * h, 2: places * w} if places > 1 else {1: h, 2: w}}  # 1 * h is not h to it
+    shapes = {"frame": _places(h, w, info.stride // (info.cell or 1))}
     if memory:
         first, tone = [None] * bool(info.states), [None] * info.toned
-        fine = info.stride // info.grain_cell if info.grain else 0
-        grain = {0: [], 1: [{1: h, 2: w}]}.get(fine, [{1: fine * h, 2: fine * w}])
+        grain = [_places(h, w, info.stride // info.grain_cell)] if info.grain else []
         shapes["memory"] = (*first, *({2: h, 3: w} for _ in info.states), *grain, *tone)
     with _quiet():
         return torch.export.export(_Packed(graph), (frame, *memory), dynamic_shapes=shapes)
+
+
+def _places(h: Dim, w: Dim, fine: int) -> dict[int, Dim]:
+    """Free sides of (1, rows, columns, C) with so many places for each of the features; 1 * h is not h to torch."""
+    return {1: fine * h, 2: fine * w} if fine > 1 else {1: h, 2: w}
 
 
 class _Packed(nn.Module):
