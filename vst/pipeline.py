@@ -38,7 +38,8 @@ class FrameEngine(Protocol):
       them back, as tensors, when a frame of the same size has been painted since `reset`: what `resume` asks for;
     - `film`, tensors that belong to the memory as well (`vst.runtime.Engine.film`);
     - `for_planes(format, (width, height))`, an engine for frames of planes (`vst.planes`) or None, which runs instead
-      of it where the video is decoded to them and encoded from them.
+      of it where the video is decoded to them and encoded from them. That one also gets `colours`, the frame's
+      `PlaneFormat.samples`, which are taken for cuts anyway.
     """
 
     def reset(self) -> None: ...
@@ -51,7 +52,8 @@ class FrameEngine(Protocol):
 @dataclass(frozen=True)
 class _Job:
     """A frame on its way: `image` (H, W, 3) uint8 or planes, upright; `cut` when it begins a new scene. `state` is
-    what a resumed work needs to know after it, None within a segment.
+    what a resumed work needs to know after it, None within a segment. `colours` are a few of its pixels as RGB, for a
+    frame of planes.
     """
 
     image: np.ndarray
@@ -60,6 +62,7 @@ class _Job:
     cut: bool
     border: np.ndarray | None
     state: Arrays | None = None
+    colours: np.ndarray | None = None
 
 
 class _Stopped(Exception):
@@ -148,7 +151,8 @@ class Pipeline:
         for number, (frame, upright, colours) in enumerate(decoded, start=self._first):
             cut = is_cut(colours) or frame.cut
             state = _named("cuts_", is_cut.read_state()) if self._ends_segment(number) else None
-            self._decoded.put(_Job(upright, frame.pts, frame.duration, cut, frame.border, state))
+            known = None if self._planes is None else colours
+            self._decoded.put(_Job(upright, frame.pts, frame.duration, cut, frame.border, state, known))
         self._decoded.put(None)
 
     def _infer(self) -> None:
@@ -171,7 +175,10 @@ class Pipeline:
                 self.cuts += 1
             if hasattr(engine, "keep_black"):
                 engine.keep_black(job.border)
-            engine(job.image, out=image)
+            if job.colours is None:
+                engine(job.image, out=image)
+            else:
+                engine(job.image, out=image, colours=job.colours)
             if job.border is not None and not hasattr(engine, "keep_black"):
                 blacken(image, job.border)
             state = None if job.state is None else {**job.state, **_numbered("memory_", read_memory(engine))}

@@ -10,9 +10,10 @@ from torch import nn
 
 from vst.networks import AlignedConvGRU, ConvGRU, GuidedGenerator, ResidualGenerator, Stateless, Stylizer
 from vst.networks.layers import lattice_lowpass
+from vst.planes import planes_of
 from vst.runtime import build, open_engine
 from vst.runtime.cells import Pixels, convolution_of, form_of, order, to_cells, to_pixels
-from vst.runtime.graph import FrameGraph, GraphInfo, pack, unpack
+from vst.runtime.graph import FrameGraph, GraphInfo, blank_cells, pack, unpack
 from vst.runtime.parity import CUT, Reference, compare, moving_frames
 
 GENERATORS = {
@@ -86,6 +87,27 @@ def test_packing_is_to_cells_and_unpacking_takes_the_border_off(cell: int) -> No
     image = np.empty((1, 24, 40, 3), np.uint8)
     unpack(cells, image, info)
     assert np.array_equal(image, frame[:, 24:-24, 24:-24])
+
+
+@pytest.mark.parametrize("tone", [(), (0.1,)])
+@pytest.mark.parametrize("cell", [2, 4])
+def test_packing_planes_keeps_the_rows_of_each_and_what_belongs_to_the_tone(cell: int, tone: tuple[float, ...]) -> None:
+    info = GraphInfo((), 8, 24, cell=cell, planes=True, tone=tone)
+    planes = np.random.default_rng(0).integers(0, 256, (1, 108, 88), np.uint8)
+    cells, blank = blank_cells(info, 72, 88), blank_cells(info, 72, 88)
+    pack(planes, cells, info)
+    y, u, v = planes_of(planes[0])
+    half, row, column = cell // 2, 5, 7
+    expected = [y[row * cell :, column * cell :][:cell, :cell]]
+    expected += [plane[row * half :, column * half :][:half, :half] for plane in (u, v)]
+    assert np.array_equal(
+        cells[0, row, column, : 3 * cell**2 // 2], np.concatenate([part.ravel() for part in expected])
+    )
+    assert np.array_equal(cells[..., 3 * cell**2 // 2 :], blank[..., 3 * cell**2 // 2 :])
+    image = np.empty((1, 36, 40), np.uint8)
+    unpack(np.ascontiguousarray(cells[..., : 3 * cell**2 // 2]), image, info)
+    for whole, middle, border in zip((y, u, v), planes_of(image[0]), (24, 12, 12), strict=True):
+        assert np.array_equal(middle, whole[border:-border, border:-border])
 
 
 def test_an_affine_function_is_the_convolution_of_its_answers() -> None:

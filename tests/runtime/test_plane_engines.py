@@ -129,6 +129,18 @@ def test_the_parity_tells_another_matrix_and_another_network() -> None:
         assert psnr(given.astype(int) - expected) < LEAST
 
 
+def test_colours_that_are_known_are_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    form = PlaneFormat.of(LIMITED)
+    engine = open_engine(trained("guided", tone=True)).for_planes(form, SIZE)
+    frame = as_planes(film(1, 64, 96)[0], LIMITED)
+    colours, expected = form.samples(frame), engine(frame)
+    engine.reset()
+    monkeypatch.setattr(PlaneFormat, "samples", lambda self, frame: pytest.fail("they are known"))
+    assert np.array_equal(engine(frame, colours=colours), expected)
+    engine.reset()
+    assert not np.array_equal(engine(frame, colours=colours // 2), expected), "they are what the tone follows"
+
+
 def test_the_memory_on_planes_is_carried_and_forgotten() -> None:
     engine = open_engine(trained("guided")).for_planes(PlaneFormat.of(LIMITED), SIZE)
     before, now = (as_planes(frame, LIMITED) for frame in film(9, 64, 96)[::8])
@@ -145,7 +157,9 @@ def in_its_tone(planes: np.ndarray, tone: PlaneTone, form: PlaneFormat, cell: in
     info = GraphInfo((), 8, 0, tone=(0.1,), cell=cell, planes=True)
     cells, toned = blank_cells(info, *planes_of(planes)[0].shape), Toned.of(cell, form)
     pack(planes[None], cells, info)
-    painted = (tone(planes, first) @ (cells[..., None].astype(float) - 128))[..., 0].clip(-toned.bound, toned.bound)
+    painted = (tone(form.samples(planes), first) @ (cells[..., None].astype(float) - 128))[..., 0].clip(
+        -toned.bound, toned.bound
+    )
     painted = painted @ toned.back.double().numpy().T + toned.shift.double().numpy() + 128
     assert painted.min() >= -1e-9 and painted.max() <= 255 + 1e-9, "what is clamped fits into bytes"
     out = np.empty_like(planes)
@@ -169,7 +183,7 @@ def test_the_tone_of_planes_is_that_of_rgb(colour: Colour, cell: int) -> None:
         assert min(scores) > 40, scores  # it cuts highlights
         low, high = (0, 255) if colour is FULL else (16, 235)
         assert low <= given[0].min() and given[0].max() <= high
-        matrix = torch.from_numpy(in_half(planes, index == 0))
+        matrix = torch.from_numpy(in_half(form.samples(planes), index == 0))
         constants = matrix[:, -TONE_CHANNELS:]
         torch.testing.assert_close(constants.bfloat16().float().sum(1), constants.sum(1), atol=2e-3, rtol=0)
 

@@ -63,6 +63,7 @@ class Engine(ABC):
         self._flat: np.ndarray | None = None
         self._out: np.ndarray | None = None  # where the frame under way goes
         self._tone: ByteTone | PlaneTone | None = None
+        self._planes = planes
         self._toned: np.ndarray | None = None  # what a graph takes as `tone`
         self._grain = ByteGrain(info.grain, info.grain_cell, planes) if info.grain else None
         self._grained: np.ndarray | None = None  # what a graph takes as `grain`
@@ -90,8 +91,12 @@ class Engine(ABC):
         """Forget the frames so far."""
         self._first = True
 
-    def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, frame: np.ndarray, out: np.ndarray | None = None, colours: np.ndarray | None = None
+    ) -> np.ndarray:
         """Stylise the next frame of the film, into `out` of its shape, uint8, if given.
+
+        `colours`: the `PlaneFormat.samples` of a frame of planes, where they are known already.
 
         Raises:
             UserError: it is no such picture, too small or too large, or of another size than the frame before.
@@ -108,7 +113,7 @@ class Engine(ABC):
             places = self.info.grain_shape(*self.info.bordered(height, width))[1:3]
             self._grained = self._grain(frame, self._first, self.info.border, places)
         if self.info.toned:
-            self._toned = self._tone(frame, self._first)
+            self._toned = self._tone(self._planes.samples(frame) if colours is None else colours, self._first)
         elif self._tone is not None:
             frame = self._tone(frame, self._first)
         self._bordered = add_border(frame, self.info, self._bordered)

@@ -163,8 +163,26 @@ def blank_cells(info: GraphInfo, rows: int, columns: int) -> np.ndarray:
 
 def pack(bordered: np.ndarray, cells: np.ndarray, info: GraphInfo) -> None:
     """Copy (1, H', W', 3) uint8, or planes (1, 3 H' / 2, W'), into cells (1, h, w, channels)."""
+    if info.planes and info.cell == 4:
+        _pack_words(bordered[0], cells[0])
+        return
     for pixels, places in _pieces(bordered[0], cells[0], info):
         np.copyto(places.swapaxes(1, 2), pixels)
+
+
+def _pack_words(planes: np.ndarray, cells: np.ndarray) -> None:
+    """The same for planes in cells of 4 x 4 pixels by OpenCV, in words of four bytes: twice as fast."""
+    y, u, v = planes_of(planes)
+    words = _rows(y, 4, np.int32)
+    words += [cv2.merge(_rows(chroma, 2, np.int16)).view(np.int32)[..., 0] for chroma in (u, v)]
+    places = [channel for pair in enumerate(range(len(words))) for channel in pair]
+    cv2.mixChannels(words, [cells.view(np.int32)], places)
+
+
+def _rows(plane: np.ndarray, rows: int, word: type) -> list[np.ndarray]:
+    """The first, second ... row of each cell of so many rows, (h, w) words each."""
+    cells = plane.reshape(-1, rows, plane.shape[1]).view(word)
+    return [cells[:, row] for row in range(rows)]
 
 
 def unpack(cells: np.ndarray, image: np.ndarray, info: GraphInfo) -> None:

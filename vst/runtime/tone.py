@@ -83,9 +83,12 @@ class PlaneTone(SlowBytes):
         self._units = np.array([1.0] + [toned.scale] * COLOURS)
         self._zeros = np.array([toned.luma] + [127.5] * COLOURS)
 
-    def __call__(self, frame: np.ndarray, first: bool) -> np.ndarray:
-        """(N, C + 8) float32 for the cells of a frame of planes, which get `TONE_CHANNELS`. `first`: see `ByteTone`."""
-        self._follow(torch.from_numpy(self._planes.samples(frame)).permute(2, 0, 1)[None], first)
+    def __call__(self, colours: np.ndarray, first: bool) -> np.ndarray:
+        """(N, C + 8) float32 for the cells of a frame with these `PlaneFormat.samples`, cells with `TONE_CHANNELS`.
+
+        `first`: see `ByteTone`.
+        """
+        self._follow(torch.from_numpy(colours).permute(2, 0, 1)[None], first)
         gain, shift = (values[0].double().numpy() for values in self._tone.affine(self.moments))
         to_rgb = gain[:, None] * self._planes.conversion
         to_rgb[:, 3] += 255 * shift
