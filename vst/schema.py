@@ -190,6 +190,7 @@ class BenchmarkConfig:
     rounds: int
     device: str
     input: str | None
+    planes: bool
     codec: Literal["libx264", "libx265"]
     crf: int
     preset: Preset

@@ -68,7 +68,7 @@ def _measure_pipeline(asked: dict[str, Any], device: torch.device, settings: dic
     model = benchmark_model(str(asked["models"][0]))
     probe(asked["input"])  # before an engine is built, which may take a while
     opened = open_engine(model.source, engine[0], precision[0], device)
-    encoder = {name: asked[name] for name in ("codec", "crf", "preset")}
+    encoder = {name: asked[name] for name in ("codec", "crf", "preset", "planes")}
     settings = settings | {"model": model.name}
     return run_pipeline(opened, asked["input"], settings, rounds=asked["rounds"], **encoder)
 
