@@ -33,20 +33,25 @@ MODEL = {
     "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
     "temporal": {"_target_": "vst.networks.ConvGRU", "channels": 8},
 }
+GRAINED = {
+    **MODEL,
+    "generator": {**MODEL["generator"], "grain": 4},
+    "grain": {"_target_": "vst.networks.CameraGrain"},
+}
 FINE = ["crf=1", "pix_fmt=yuv444p"]  # close to what was painted
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two checkpoints a.pt and b.pt, and clip.mp4: 12 frames of 64 x 48 at 10 a second, with sound."""
+    """Two checkpoints a.pt and b.pt, grained.pt, and clip.mp4: 12 frames of 64 x 48 at 10 a second, with sound."""
     path = tmp_path_factory.mktemp("stylize")
-    for seed, name in enumerate(("a", "b")):
+    for seed, (name, model) in enumerate({"a": MODEL, "b": MODEL, "grained": GRAINED}.items()):
         torch.manual_seed(seed)
-        network = build_stylizer(MODEL)
+        network = build_stylizer(model)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
-        save_stylizer(path / f"{name}.pt", stylizer_content(network, MODEL, name))
+        save_stylizer(path / f"{name}.pt", stylizer_content(network, model, name))
     clip = np.stack(film(12, 48, 64))
     make_video(path / "clip.mp4", clip, fps=10, audio="aac", pix_fmt="yuv444p", options={"crf": "1"})
     return path
@@ -153,6 +158,13 @@ def test_colours_scale_and_calm_reach_the_painter(run, painted, folder: Path) ->
     assert (blue[..., 2].astype(int) - blue[..., 0]).mean() > 60
     for option in ("scale=0.5", "calm=[0:0,0.5:1]"):
         assert far(run(option), full) > 0.5, option
+
+
+def test_less_grain(run, painted) -> None:
+    grained = "checkpoint=grained.pt"
+    assert far(run(grained), painted("grained")) < 1.5
+    without, half = run(grained, "grain=0"), run(grained, "grain=0.5", "planes=true")
+    assert 0.5 < far(half, painted("grained")) < far(without, painted("grained"))
 
 
 def test_masks(run, painted, folder: Path) -> None:
@@ -367,6 +379,7 @@ def test_frames_on_standard_output_are_alone_there(folder: Path) -> None:
     [
         (["use=c", "checkpoint={first: a.pt, second: b.pt}"], "use=c: no such style; styles: first, second"),
         (["use=[first,1:secnod]", "checkpoint={first: a.pt, second: b.pt}"], "use=secnod: no such style (did you mean"),
+        (["grain=1.5"], "grain: 1.5 is not 0 or more and 1 or less"),
         (["strength=1.5"], "strength: 1.5 is not 0 or more and 1 or less"),
         (["strength=[0:0,2:7]"], "strength=7.0: give a number from 0 to 1"),
         (["strength=[2:0,1:1]"], "strength: its times 2, 1 do not rise from 0 s on"),

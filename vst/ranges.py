@@ -17,6 +17,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "preserve_color": (0, 1),
     "palette_strength": (0, 1),
     "scale": (0.25, 2),
+    "grain": (0, 1),
     "mask.tolerance": (0, 2),
     "mask.softness": (0, 2),
     "mask.feather": (0, 500),

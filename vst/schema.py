@@ -106,6 +106,7 @@ class StylizeConfig:
     palette: list
     palette_strength: float | str | list
     scale: float
+    grain: float
     mask: MaskConfig
     compare: Literal["none", "side", "split", "wipe"]
     camera: Camera

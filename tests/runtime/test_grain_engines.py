@@ -97,12 +97,13 @@ def test_planes_have_about_the_noise_of_rgb() -> None:
 def test_planes_are_painted_with_grain() -> None:
     network = stylizer()
     form = PlaneFormat.of(SimpleNamespace(matrix=1, range=1))
-    engine = open_engine(network).for_planes(form, (128, 96))
+    on_rgb = open_engine(network)
+    engine = on_rgb.for_planes(form, (128, 96))
     grey = np.full((144, 128), 128, np.uint8)
     painted = planes_of(engine(grey))[0]
     assert painted[24:-24, 24:-24].std() > 1
     engine.reset()
-    engine.silence_grain()
+    on_rgb.set_grain(0.0)
     assert planes_of(engine(grey))[0][24:-24, 24:-24].std() < 0.5
 
 

@@ -45,6 +45,7 @@ SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel")
 SINK_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt", "format", "overwrite")
 JOB_KEYS = (
     *LOOK_KEYS, "mask", "compare", "camera", "duration", "stereo", "panorama", "crop", "size", "engine", "precision",
+    "planes", "grain",
 )  # fmt: skip
 """What decides the pictures besides input and weights, for `resume`."""
 
@@ -174,7 +175,7 @@ class _Opening:
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
         self._source = model
-        self._kind = asked["engine"], asked["precision"]
+        self._kind, self._grain = (asked["engine"], asked["precision"]), asked["grain"]
         if asked["engine"] == "auto":
             choice = choose_engine(self._source, size, asked["precision"], self._devices[0])
             log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
@@ -183,7 +184,9 @@ class _Opening:
             raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
 
     def __call__(self) -> Engine:
-        return open_engine(self._source, *self._kind, self._devices, self._tile)
+        engine = open_engine(self._source, *self._kind, self._devices, self._tile)
+        engine.set_grain(self._grain)
+        return engine
 
 
 def _job(asked: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Wrapped:
                 "whole frame (instance normalisation does), so the seam would show"
             )
         self._engine, self.stride = engine, engine.info.stride
-        engine.silence_grain()  # its plane has no period that fits
+        engine.set_grain(0.0)  # its plane has no period that fits
         around = overlap(engine.info)
         self.margin = around + -(around + engine.info.border) % self.stride
 

@@ -66,6 +66,7 @@ class Engine(ABC):
         self._planes = planes
         self._toned: np.ndarray | None = None  # what a graph takes as `tone`
         self._grain = ByteGrain(info.grain, info.grain_cell, planes) if info.grain else None
+        self._grain_strength = 1.0
         self._grained: np.ndarray | None = None  # what a graph takes as `grain`
         if info.toned:
             self._tone = PlaneTone(info.tone, planes, info.cell, getattr(torch, info.precision))
@@ -85,6 +86,7 @@ class Engine(ABC):
         """
         if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
+            self._of_planes[planes].set_grain(self._grain_strength)
         return self._of_planes.get(planes)
 
     def reset(self) -> None:
@@ -189,10 +191,13 @@ class Engine(ABC):
         if self._grain is not None:
             self._grain.state = tuple(kept)
 
-    def silence_grain(self) -> None:
-        """Paint without noise from now on: flat regions stay flat."""
+    def set_grain(self, strength: float) -> None:
+        """From now on give the network so much of its noise, 0 to 1; without any, flat regions stay flat."""
+        self._grain_strength = strength
+        for engine in self._of_planes.values():
+            engine.set_grain(strength)
         if self._grain is not None:
-            self._grain.silence()
+            self._grain.strength = strength
 
     @property
     def bytes_per_pixel(self) -> float:

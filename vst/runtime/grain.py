@@ -41,9 +41,14 @@ class ByteGrain:
         noise = self._grain(self.state, size, places, border)
         return (noise * STEPS + NONE).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
-    def silence(self) -> None:
-        """Give no noise from now on."""
-        self._grain.strength = 0.0
+    @property
+    def strength(self) -> float:
+        """Factor on the noise, 0 to 1."""
+        return self._grain.strength
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        self._grain.strength = strength
 
     def _brightness(self, frame: np.ndarray) -> np.ndarray:
         return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if self._planes is None else planes_of(frame)[0]
