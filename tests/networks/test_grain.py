@@ -49,6 +49,15 @@ def test_it_moves_with_the_camera():
         assert (made[t] - made[t - 1]).abs().mean() > 0.5
 
 
+def test_it_is_as_exact_in_training_of_half_precision():
+    grain, photo = CameraGrain(), photograph()
+    clip = [photo[..., 5 * t : 5 * t + 120, 7 * t : 7 * t + 160] for t in range(3)]
+    expected = noise_of(grain, clip)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = noise_of(grain, clip)
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
 def test_it_rests_with_a_camera_at_rest():
     noise = [0.01 * torch.randn(1, 3, 120, 160, generator=torch.Generator().manual_seed(t)) for t in range(3)]
     clip = [photograph(120, 160) + n for n in noise]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vst.memory import load_memory, read_memory
-from vst.networks import CameraGrain, ConvGRU, ResidualGenerator, SlowTone, Stylizer
+from vst.networks import AlignedConvGRU, CameraGrain, ConvGRU, ResidualGenerator, SlowTone, Stylizer
 from vst.painting.panorama import Wrapped
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime import build, open_engine
@@ -23,11 +23,12 @@ from vst.runtime.quantise import calibration_inputs
 PACKAGES = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
-def stylizer(stride: int = 4, tone: bool = False) -> Stylizer:
+def stylizer(stride: int = 4, tone: bool = False, aligned: bool = False) -> Stylizer:
     """As after training: weights off their special starting point, so that grain and memory matter."""
     torch.manual_seed(0)
     generator = ResidualGenerator(8, 1, stride=stride, grain=4)
-    made = Stylizer(generator, ConvGRU(8), SlowTone() if tone else None, CameraGrain(4, stride)).eval()
+    memory = AlignedConvGRU(8) if aligned else ConvGRU(8)
+    made = Stylizer(generator, memory, SlowTone() if tone else None, CameraGrain(4, stride)).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -61,6 +62,19 @@ def test_engines_give_the_frames_of_the_stylizer(engine: str, stride: int) -> No
     silent = Stylizer(network.generator, network.temporal, network.tone, network.grain)
     silent.grain.strength = 0.0
     assert compare(Reference(silent), candidate, moving_frames(4, 120, 160), 8).least_psnr < 45, "or it would not show"
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_so_they_do_in_half_precision(engine: str, stride: int) -> None:
+    network = stylizer(stride, tone=True, aligned=True)
+    candidate = opened(network, engine, precision="bfloat16")
+    parity = compare(Reference(network), candidate, moving_frames(8, 120, 160), 5)
+    assert parity.least_psnr > 40, parity
+    form = PlaneFormat.of(SimpleNamespace(matrix=1, range=1))
+    on_planes = candidate.for_planes(form, (160, 120))
+    if on_planes is not None:
+        assert planes_of(on_planes(np.full((180, 160), 128, np.uint8)))[0][24:-24, 24:-24].std() > 1
 
 
 def test_tiles_share_one_plane_of_noise() -> None:

@@ -89,7 +89,8 @@ class CameraGrain(nn.Module):
         if state is None:
             return view, self._first_pose(len(view)), torch.zeros_like(_blocks(view))
         before, pose, unrest = state
-        motion = camera_motion(view, before)
+        with torch.autocast(view.device.type, enabled=False):  # what is solved for needs all of its digits
+            motion = camera_motion(view, before)
         return (
             view,
             self._carried(pose, zoomed(motion, view_cell(short_side))),

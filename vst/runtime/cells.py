@@ -44,6 +44,7 @@ class Pixels(nn.Module):
     """
 
     cell = 0
+    dtype = torch.float32  # of what it sees
 
     def __init__(self, generator: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()

@@ -272,7 +272,7 @@ class FrameGraph(nn.Module):
 
     def _noise(self, grain: Tensor | None) -> Tensor | None:
         """(1, h, w, C) uint8 -> (1, C, h, w), exact in half precision."""
-        return None if grain is None else ((grain.to(self.state_dtype) - NONE) * (1 / STEPS)).permute(0, 3, 1, 2)
+        return None if grain is None else ((grain.to(self.form.dtype) - NONE) * (1 / STEPS)).permute(0, 3, 1, 2)
 
     def zeros(self, height: int, width: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
         """States for a frame of this size that nothing will look at."""

@@ -121,8 +121,6 @@ class TiledEngine(Engine):
         used = self._engines[: len(self._parts)]
         for engine in used:
             engine._prepare(*(side - 2 * self.info.border for side in window))
-        for engine in used:
-            engine._grained = self._grained  # its own window of it before each tile
         self._windows = [np.empty((1, *window, 3), np.uint8) for _ in used]
         border = self.info.border
         self._image = np.empty((1, rows - 2 * border, columns - 2 * border, 3), np.uint8)

@@ -12,6 +12,7 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.planes import PlaneFormat
 from vst.runtime.engine import Engine
+from vst.runtime.grain import NONE
 from vst.runtime.graph import FrameGraph, blank_cells, pack
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -110,7 +111,9 @@ class CudaGraphEngine(TorchEngine):
         super()._prepare(height, width)
         self._frame = torch.zeros(1, *self.info.bordered(height, width), 3, dtype=torch.uint8, device=self.device)
         self._flag = torch.ones(1, dtype=torch.bool, device=self.device)
-        self._noise = torch.from_numpy(self._grained).to(self.device) if self.info.grain else None
+        if self.info.grain:
+            shape = self.info.grain_shape(*self.info.bordered(height, width))
+            self._noise = torch.full(shape, NONE, dtype=torch.uint8, device=self.device)
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):  # cuDNN chooses its kernels and allocates before anything is recorded
