@@ -165,6 +165,8 @@ def test_less_grain(run, painted) -> None:
     assert far(run(grained), painted("grained")) < 1.5
     without, half = run(grained, "grain=0"), run(grained, "grain=0.5", "planes=true")
     assert 0.5 < far(half, painted("grained")) < far(without, painted("grained"))
+    eyes = "stereo=side_by_side"
+    assert np.array_equal(run(grained, eyes), run(grained, eyes, "grain=0")), "strokes of two eyes would part"
 
 
 def test_masks(run, painted, folder: Path) -> None:

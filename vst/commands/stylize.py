@@ -175,7 +175,9 @@ class _Opening:
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
         self._source = model
-        self._kind, self._grain = (asked["engine"], asked["precision"]), asked["grain"]
+        self._kind = asked["engine"], asked["precision"]
+        # Each eye would follow its own camera, and after a while see other strokes.
+        self._grain = asked["grain"] if asked["stereo"] == "none" else 0.0
         if asked["engine"] == "auto":
             choice = choose_engine(self._source, size, asked["precision"], self._devices[0])
             log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
