@@ -86,6 +86,22 @@ def test_a_zoom_is_forgotten():
     assert (0 <= pose[:, 2:]).all() and (pose[:, 2:] < PERIOD * 4).all()
 
 
+@pytest.mark.parametrize("enlargement", [0.01, 100.0])
+def test_no_zoom_is_too_large_to_be_forgotten(enlargement):
+    pose, none = torch.tensor([[enlargement, 0, 0, 0]]), torch.tensor([[1.0, 0, 0, 0]])
+    grain = CameraGrain()
+    for _ in range(300):
+        pose = grain._carried(pose, none)
+    assert 0.5 < pose[:, :2].norm() < 2
+
+
+def test_a_fade_to_black_and_back_leaves_it_where_it_was():
+    grain, photo = CameraGrain().eval(), photograph()
+    levels = [1 - i / 12 for i in range(13)] + [0.0] * 3 + [i / 12 for i in range(13)]
+    first, *_, last = noise_of(grain, [(photo * level * 255).round() / 255 for level in levels])
+    assert (first - last).abs().mean() < 0.15
+
+
 def test_it_fades_where_something_moves_and_comes_back():
     grain, photo, thing = CameraGrain().eval(), photograph(240, 320), photograph(60, 60, seed=5) * 0.6
     state = None

@@ -1,4 +1,5 @@
 import cmath
+from itertools import pairwise
 
 import pytest
 import torch
@@ -77,3 +78,29 @@ def test_motions_follow_each_other():
     torch.testing.assert_close(s * z + t, s2 * (s1 * z + t1) + t2)
     torch.testing.assert_close(joined(*parts(first)), first)
     torch.testing.assert_close(zoomed(first, 2.0), pose(cmath.rect(1.1, 0.2), 6, 8))
+
+
+@pytest.mark.parametrize("frames", [6, 12, 25])
+def test_a_light_that_fades_is_no_motion(frames):
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 90), torch.linspace(-1.8, 1.8, 160), indexing="ij")
+    spot = torch.exp(-2 * (x**2 + y**2))[None, None]
+    for picture in (spot, middle(texture())):
+        levels = [1 - i / frames for i in range(frames + 1)]
+        for brighter, darker in pairwise(levels):
+            for now, before in ((darker, brighter), (brighter, darker)):
+                found = camera_motion((picture * now * 255).round() / 255, (picture * before * 255).round() / 255)
+                assert (found - still(1, found)).abs().max() < 0.3, (now, before, found)
+
+
+def test_a_camera_is_followed_through_a_change_of_light():
+    before = texture()
+    now = 0.7 * moved(before, pose(x=2.0, y=-1.0))[0] + 0.1
+    torch.testing.assert_close(camera_motion(middle(now), middle(before)), pose(x=2.0, y=-1.0), atol=0.06, rtol=0)
+
+
+def test_what_is_no_camera_is_no_motion():
+    nothing = torch.full((1, 1, 40, 60), torch.nan)
+    assert torch.equal(camera_motion(nothing, middle(texture())[..., :40, :60]), still(1, nothing))
+    noise = [torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(n)) for n in range(8)]
+    for now, before in pairwise(noise):
+        assert 0.8 <= camera_motion(now, before)[:, :2].norm() <= 1.25

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vst.networks.similarity import after, camera_motion, joined, moved, parts, zoomed
+from vst.networks.similarity import after, camera_motion, joined, moved, parts, relit, zoomed
 
 GrainState = tuple[Tensor, Tensor, Tensor]
 
@@ -124,15 +124,14 @@ class CameraGrain(nn.Module):
     def _carried(self, pose: Tensor, step: Tensor) -> Tensor:
         """The pose after a step from pixels of the new frame to those of the one before."""
         s, t = parts(after(step, pose))
-        s = s * s.abs() ** (-_LEAK * s.abs().log2().square())
+        s = s * s.abs() ** (-_LEAK * s.abs().log2().clamp(-2, 2).square())
         period = PERIOD * self.cell
         pose = joined(s, t)
         return torch.cat([pose[:, :2], pose[:, 2:] % period], 1)
 
     def _faded(self, unrest: Tensor, before: Tensor, inside: Tensor, view: Tensor) -> Tensor:
         """The unrest after a frame, where `before` is the last one as the camera's motion explains it."""
-        change = (view - before) * inside
-        change = change - change.mean((2, 3), keepdim=True)
+        change = (view - relit(before, view)) * inside
         share = _blocks(change.square() / (change.square() + _MOVED**2))
         share = F.max_pool2d(share, 2 * _NEAR + 1, 1, _NEAR)
         share = F.avg_pool2d(F.pad(share, (1, 1, 1, 1), mode="replicate"), 3, 1)

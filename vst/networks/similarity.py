@@ -14,6 +14,8 @@ _LEVELS = 4  # of the pyramid ...
 _LEAST = 12  # ... whose pictures have so many samples along each side
 _STILL = 1.04  # a motion has to explain the picture better than none by this factor
 _STEPS = 2  # at each level
+_FLAT = 1e-5  # variance of brightness below which there is nothing to be seen
+_LARGEST = 1.25  # enlargement from frame to frame
 _DAMPING = 1e-4
 
 
@@ -21,8 +23,9 @@ def camera_motion(now: Tensor, before: Tensor) -> Tensor:
     """The similarity (B, 4) that leads from points of `now` to those of `before`, brightness (B, 1, h, w) in [0, 1].
 
     Gauss-Newton on brightness from coarse to fine (Lucas and Kanade 1981; Bergen et al. 1992, section 3.2), with
-    weights that leave out what moves by itself (Black and Anandan 1996, section 4) and a constant for changes of light.
-    It is exactly no motion where none explains the picture as well, so that a camera on a tripod does not tremble.
+    weights that leave out what moves by itself (Black and Anandan 1996, section 4), and with gain and constant for
+    changes of light: without them a light that fades is taken for a zoom. It is exactly no motion where none explains
+    the picture as well, so that a camera on a tripod does not tremble, and where what was found is no camera's.
     """
     pyramid = [(now, before)]
     while len(pyramid) < _LEVELS and min(pyramid[-1][0].shape[-2:]) >= 2 * _LEAST:
@@ -37,7 +40,10 @@ def camera_motion(now: Tensor, before: Tensor) -> Tensor:
             motion = _refined(motion, *pictures, slope)
     cost, spread = _cost(motion, now, before)
     at_rest, _ = _cost(none, now, before, spread)
-    return torch.where((at_rest < _STILL * cost)[:, None], none, motion)
+    enlargement = motion[:, :2].norm(dim=1)
+    found = (at_rest > _STILL * cost) & (enlargement > 1 / _LARGEST) & (enlargement < _LARGEST)  # false for NaN
+    found &= torch.minimum(*(picture.flatten(1).var(1) for picture in (now, before))) > _FLAT
+    return torch.where(found[:, None], motion, none)
 
 
 def still(batch: int, like: Tensor) -> Tensor:
@@ -83,8 +89,8 @@ def _refined(motion: Tensor, now: Tensor, before: Tensor, slope: tuple[Tensor, T
     seen, inside = moved(before, motion)
     x, y = _places(now)
     across, down = ((a + b) / 2 for a, b in zip(slope, _slope(seen), strict=True))
-    # Of brightness by the parts of a small similarity, and by a constant.
-    columns = [across * x + down * y, down * x - across * y, across, down, torch.ones_like(across)]
+    # Of brightness by the parts of a small similarity, and by gain and constant of the light.
+    columns = [across * x + down * y, down * x - across * y, across, down, seen[:, 0], torch.ones_like(across)]
     columns = torch.stack(columns, 1).flatten(2)
     residual = (now - seen).flatten(1)
     weighted = columns * (inside.flatten(1) / (1 + (residual / _spread(residual)).square()))[:, None]
@@ -100,11 +106,18 @@ def _slope(picture: Tensor) -> tuple[Tensor, Tensor]:
     return (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2, (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
 
 
+def relit(picture: Tensor, like: Tensor) -> Tensor:
+    """`picture` (B, 1, h, w) in the light of another one: with the gain and the constant that bring it nearest."""
+    mean, wanted = picture.mean((2, 3), keepdim=True), like.mean((2, 3), keepdim=True)
+    shape, other = picture - mean, like - wanted
+    gain = ((shape * other).mean((2, 3), keepdim=True) + _FLAT) / (shape.square().mean((2, 3), keepdim=True) + _FLAT)
+    return gain * shape + wanted
+
+
 def _cost(motion: Tensor, now: Tensor, before: Tensor, spread: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """How badly a motion explains a picture, (B,), by a robust norm of the given spread (B, 1), or its own."""
     seen, inside = moved(before, motion)
-    residual, inside = (now - seen).flatten(1), inside.flatten(1)
-    residual = residual - residual.mean(1, keepdim=True)
+    residual, inside = (now - relit(seen, now)).flatten(1), inside.flatten(1)
     spread = _spread(residual) if spread is None else spread
     share = residual.square() / (residual.square() + spread.square())
     return (share * inside).sum(1) / inside.sum(1).clamp_min(1), spread
