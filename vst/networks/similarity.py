@@ -12,7 +12,9 @@ from torch import Tensor
 
 _LEVELS = 4  # of the pyramid ...
 _LEAST = 12  # ... whose pictures have so many samples along each side
-_STILL = 1.04  # a motion has to explain the picture better than none by this factor
+_STILL = 1.02  # a motion has to explain the picture better than none by this factor,
+_MOVING = 0.2  # and by so much more for each sample that it moves it,
+_FAR = 2.0  # up to so many
 _STEPS = 2  # at each level
 _FLAT = 1e-5  # variance of brightness below which there is nothing to be seen
 _LARGEST = 1.25  # enlargement from frame to frame
@@ -41,7 +43,10 @@ def camera_motion(now: Tensor, before: Tensor) -> Tensor:
     cost, spread = _cost(motion, now, before)
     at_rest, _ = _cost(none, now, before, spread)
     enlargement = motion[:, :2].norm(dim=1)
-    found = (at_rest > _STILL * cost) & (enlargement > 1 / _LARGEST) & (enlargement < _LARGEST)  # false for NaN
+    # A camera that moves far changes the whole picture; where it is explained only little better, half of it moved.
+    way = motion[:, 2:].norm(dim=1) + (motion[:, :2] - none[:, :2]).norm(dim=1) * now.shape[-2] / 2
+    found = at_rest > (_STILL + _MOVING * way.clamp(max=_FAR)) * cost  # false for NaN
+    found &= (enlargement > 1 / _LARGEST) & (enlargement < _LARGEST)
     found &= torch.minimum(*(picture.flatten(1).var(1) for picture in (now, before))) > _FLAT
     return torch.where(found[:, None], motion, none)
 
