@@ -200,3 +200,21 @@ def test_a_discriminator_is_taken_whole_or_not_at_all(tmp_path):
     before = {name: value.clone() for name, value in wider.state_dict().items()}
     assert initialise(build_stylizer(MODEL), wider, tmp_path / "last.ckpt").endswith("discriminator new")
     assert all(torch.equal(value, before[name]) for name, value in wider.state_dict().items())
+
+
+def test_a_model_with_grain_starts_from_one_without_and_the_other_way_round(tmp_path):
+    torch.manual_seed(0)
+    grained = {
+        **MODEL,
+        "generator": {**MODEL["generator"], "grain": 4},
+        "grain": {"_target_": "vst.networks.CameraGrain"},
+    }
+    plain, frame = build_stylizer(MODEL).eval(), torch.rand(1, 3, 40, 48)
+    save_stylizer(tmp_path / "plain.pt", stylizer_content(plain, MODEL, "x"))
+    new = build_stylizer(grained).eval()
+    assert "generator taken" in initialise(new, None, tmp_path / "plain.pt")
+    torch.testing.assert_close(new(frame)[0], plain(frame)[0])
+    save_stylizer(tmp_path / "grained.pt", stylizer_content(new, grained, "x"))
+    again = build_stylizer(MODEL).eval()
+    initialise(again, None, tmp_path / "grained.pt")
+    torch.testing.assert_close(again(frame)[0], plain(frame)[0])

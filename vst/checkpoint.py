@@ -82,7 +82,8 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
     """Start networks from the weights of a stylizer checkpoint or a Lightning checkpoint.
 
     The generator's are all taken, the memory's where both have them by name and shape (so a model without memory can
-    start one with it), and the discriminator's if the file has just these. Returns one line on what was taken.
+    start one with it), and the discriminator's if the file has just these. Inputs for a grain that only one of them has
+    are left out, or begin at zero. Returns one line on what was taken.
 
     Args:
         smaller: share of the file's channels that are taken out first (`vst.pruning.prune`).
@@ -95,6 +96,7 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
     if smaller:
         content = prune(content, smaller)
     given = {part: _under(f"{part}.", content["weights"]) for part in ("generator", "temporal")}
+    given["generator"] = _with_grain_of(stylizer.generator, given["generator"], content["model"]["generator"])
     differing = _differing(given["generator"], stylizer.generator.state_dict())
     if differing:
         raise UserError(
@@ -108,6 +110,18 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
         fits = not _differing(opponent, discriminator.state_dict())
         said.append(f"discriminator {_take(discriminator, opponent if fits else {})}")
     return f"{path} (style {content.get('style')}): {', '.join(said)}"
+
+
+def _with_grain_of(
+    generator: nn.Module, weights: dict[str, torch.Tensor], config: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    """The weights of a generator that takes another grain, with inputs for that of `generator`, which begin at zero."""
+    ours, theirs = getattr(generator, "grain", 0), config.get("grain", 0)
+    if ours == theirs or "stem.weight" not in weights:
+        return weights
+    stem = weights["stem.weight"]
+    seen = stem[:, : stem.shape[1] - theirs]
+    return weights | {"stem.weight": torch.cat([seen, seen.new_zeros(len(seen), ours, *seen.shape[2:])], 1)}
 
 
 def _take(module: nn.Module, given: dict[str, torch.Tensor]) -> str:

@@ -156,16 +156,20 @@ def test_films_beside_each_other_see_one_plane():
     with grain.beside((8 / 2, 16 / 2)):
         (crop,) = noise_of(grain, [frame[..., 16:, 8:]])
     torch.testing.assert_close(crop, whole[..., 4:, 2:])
-    assert torch.equal(grain.origin, torch.zeros(2))
+    assert grain.origin == (0.0, 0.0)
+    with pytest.raises(KeyError), grain.beside((3.0, 3.0)):
+        raise KeyError
+    assert grain.origin == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
     ("generator", "grain", "said"),
     [
-        ({}, {"channels": 4}, "takes 0 channels of grain, and the grain has 4"),
-        ({"grain": 4}, None, "takes 4 channels of grain, and the grain has 0"),
-        ({"grain": 4, "stride": 8}, {"channels": 4}, "cells of 8 pixels, not of 4"),
+        ({}, {"channels": 4}, "takes 0 channels of grain, the grain has 4; leave out model.generator.grain"),
+        ({"grain": 4}, None, "takes 4 channels of grain, the grain has 0"),
+        ({"grain": 4, "stride": 8}, {"channels": 4}, "cells of 8 pixels, not of 4; leave out model.grain.cell"),
         ({"grain": 3}, {"channels": 3}, "channels: 3 is not an even number"),
+        ({"_target_": "vst.networks.GuidedGenerator"}, {"channels": 4}, "GuidedGenerator takes no grain; choose"),
     ],
 )
 def test_a_grain_that_does_not_fit_is_told(generator, grain, said):

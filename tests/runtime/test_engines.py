@@ -304,3 +304,10 @@ def test_the_tone_is_the_stylizers_own_on_bytes(tmp_path):
     again = engine(film[3].astype(np.uint8))
     fresh = open_engine(stylizer)(film[3].astype(np.uint8))
     assert np.array_equal(again, fresh), "a cut must forget the film's tone"
+
+
+def test_files_of_older_versions_are_told() -> None:
+    metadata = FrameGraph(stylizer()).info.to_metadata()
+    del metadata["vst_grain"]
+    with pytest.raises(UserError, match="old.onnx: exported by an older vst, .*; export it again"):
+        GraphInfo.from_metadata(metadata, "old.onnx")

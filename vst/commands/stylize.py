@@ -187,7 +187,7 @@ class _Opening:
 
     def __call__(self) -> Engine:
         engine = open_engine(self._source, *self._kind, self._devices, self._tile)
-        engine.set_grain(self._grain)
+        engine.grain_strength = self._grain
         return engine
 
 

@@ -39,7 +39,7 @@ def build_stylizer(config: dict[str, Any]) -> Stylizer:
     try:
         return Stylizer(build_network(config["generator"]), build_network(config["temporal"]), tone, grain)
     except ValueError as error:
-        raise UserError(f"model: {error}; give it the one of its generator (model/grain=...)") from error
+        raise UserError(f"model: {error}") from error
 
 
 def _optional(config: dict[str, Any] | None) -> nn.Module | None:

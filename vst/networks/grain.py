@@ -47,32 +47,31 @@ class CameraGrain(nn.Module):
     def __init__(self, channels: int = 4, cell: int = 4) -> None:
         super().__init__()
         if channels < 2 or channels % 2:
-            raise ValueError(f"channels: {channels} is not an even number of 2 or more")
+            raise ValueError(f"channels: {channels} is not an even number of 2 or more; model/grain=none is no grain")
         self.channels, self.cell = channels, cell
-        self.strength = 1.0
+        self.strength, self.origin = 1.0, (0.0, 0.0)  # not the average's: what it shows is always the same
         self.register_buffer("plane", noise_plane(channels), persistent=False)
-        self.register_buffer("origin", torch.zeros(2), persistent=False)
 
     def shuffle(self) -> None:
         """For training: begin the films to come at another place of the noise, and with less of it in two of three
         draws, so that the network can do without."""
-        self.origin.copy_(torch.rand(2) * PERIOD * self.cell)
+        self.origin = tuple((torch.rand(2) * PERIOD * self.cell).tolist())
         self.strength = min(1.0, 1.5 * torch.rand(()).item())
 
     @contextmanager
     def beside(self, offset: tuple[float, float]) -> Iterator[None]:
         """Meanwhile films begin so many pixels (x, y) beside where they do."""
-        before = self.origin.clone()
-        self.origin.add_(self.origin.new_tensor(offset))
-        yield
-        self.origin.copy_(before)
+        before = self.origin
+        self.origin = (before[0] + offset[0], before[1] + offset[1])
+        try:
+            yield
+        finally:
+            self.origin = before
 
     def repeat(self, other: "CameraGrain | None") -> None:
-        """Have the noise that another one has, or none."""
-        self.strength = 0.0
-        if other is not None:
-            self.strength = other.strength
-            self.origin.copy_(other.origin)
+        """Have the noise that another one has, or none where that is none or of another kind."""
+        same = other is not None and (other.channels, other.cell) == (self.channels, self.cell)
+        self.strength, self.origin = (other.strength, other.origin) if same else (0.0, self.origin)
 
     @torch.no_grad()
     def follow(self, frames: Tensor, state: GrainState | None) -> GrainState:
@@ -116,10 +115,7 @@ class CameraGrain(nn.Module):
         return (noise * rest * (self.strength * STEPS)).round().clamp(-128, 127) / STEPS
 
     def _first_pose(self, batch: int) -> Tensor:
-        pose = self.origin.new_zeros(batch, 4)
-        pose[:, 0] = 1
-        pose[:, 2:] = self.origin
-        return pose
+        return self.plane.new_tensor([1.0, 0.0, *self.origin]).repeat(batch, 1)
 
     def _carried(self, pose: Tensor, step: Tensor) -> Tensor:
         """The pose after a step from pixels of the new frame to those of the one before."""

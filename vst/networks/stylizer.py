@@ -108,8 +108,16 @@ class Stylizer(nn.Module):
 
 def _check_grain(generator: nn.Module, grain: CameraGrain | None) -> None:
     """Raise ValueError for a grain that does not fit."""
-    wanted, given = getattr(generator, "grain", 0), 0 if grain is None else grain.channels
-    if wanted != given:
-        raise ValueError(f"the generator takes {wanted} channels of grain, and the grain has {given}")
+    wanted, given = getattr(generator, "grain", None), 0 if grain is None else grain.channels
+    if wanted is None and given:
+        kind = type(generator).__name__
+        raise ValueError(f"{kind} takes no grain; choose model/grain=none, or another model/generator")
+    if (wanted or 0) != given:
+        raise ValueError(
+            f"the generator takes {wanted} channels of grain, the grain has {given}; leave out model.generator.grain"
+        )
     if wanted and grain.cell != generator.grain_cell:
-        raise ValueError(f"the generator takes grain in cells of {generator.grain_cell} pixels, not of {grain.cell}")
+        raise ValueError(
+            f"the generator takes grain in cells of {generator.grain_cell} pixels, not of {grain.cell}; "
+            "leave out model.grain.cell"
+        )

@@ -45,7 +45,6 @@ class Wrapped:
                 "whole frame (instance normalisation does), so the seam would show"
             )
         self._engine, self.stride = engine, engine.info.stride
-        engine.set_grain(0.0)  # its plane has no period that fits
         around = overlap(engine.info)
         self.margin = around + -(around + engine.info.border) % self.stride
 
@@ -55,7 +54,7 @@ class Wrapped:
     def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
         width = frame.shape[1]
         padded = cv2.copyMakeBorder(frame, 0, 0, self.margin, self.margin, cv2.BORDER_WRAP)
-        np.copyto(out, self._engine(padded)[:, self.margin : self.margin + width])
+        np.copyto(out, self._without_grain(padded)[:, self.margin : self.margin + width])
         self._continue_memory(width)
         return out
 
@@ -73,6 +72,14 @@ class Wrapped:
     @film.setter
     def film(self, film: list[torch.Tensor]) -> None:
         self._engine.film = film
+
+    def _without_grain(self, padded: np.ndarray) -> np.ndarray:
+        """Painted without noise, whose plane has no period that fits."""
+        before, self._engine.grain_strength = self._engine.grain_strength, 0.0
+        try:
+            return self._engine(padded)
+        finally:
+            self._engine.grain_strength = before
 
     def _continue_memory(self, width: int) -> None:
         info, state = self._engine.info, self._engine.read_state()

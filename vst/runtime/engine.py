@@ -86,7 +86,7 @@ class Engine(ABC):
         """
         if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
-            self._of_planes[planes].set_grain(self._grain_strength)
+            self._of_planes[planes].grain_strength = self._grain_strength
         return self._of_planes.get(planes)
 
     def reset(self) -> None:
@@ -111,6 +111,7 @@ class Engine(ABC):
         else:
             height, width = frame.shape[:2]
         self.fit(height, width)
+        frame = np.ascontiguousarray(frame)
         if self._grain is not None:
             places = self.info.grain_shape(*self.info.bordered(height, width))[1:3]
             self._grained = self._grain(frame, self._first, self.info.border, places)
@@ -191,11 +192,16 @@ class Engine(ABC):
         if self._grain is not None:
             self._grain.state = tuple(kept)
 
-    def set_grain(self, strength: float) -> None:
-        """From now on give the network so much of its noise, 0 to 1; without any, flat regions stay flat."""
+    @property
+    def grain_strength(self) -> float:
+        """How much of its noise the network is given, 0 to 1; without any, flat regions stay flat. May be set."""
+        return self._grain_strength
+
+    @grain_strength.setter
+    def grain_strength(self, strength: float) -> None:
         self._grain_strength = strength
         for engine in self._of_planes.values():
-            engine.set_grain(strength)
+            engine.grain_strength = strength
         if self._grain is not None:
             self._grain.strength = strength
 

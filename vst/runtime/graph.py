@@ -121,6 +121,8 @@ class GraphInfo:
     def from_metadata(cls, metadata: dict[str, str], source: object) -> GraphInfo:
         """Read `to_metadata`. Raises UserError for a file that is not of vst."""
         names = [field.name for field in fields(cls)]
+        if "vst_version" in metadata and any(f"vst_{name}" not in metadata for name in names):
+            raise UserError(f"{source}: exported by an older vst, which said less of its files; export it again")
         if any(f"vst_{name}" not in metadata for name in names):
             raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
         text = {name: metadata[f"vst_{name}"] for name in names}

@@ -17,9 +17,10 @@ SIZES = ((96, 128), (75, 101))  # height and width; the second one is of odd sid
 CUT = 20  # frame of the check where the film is cut
 
 # Largest difference of a byte, and least PSNR in dB, by what an engine computes in. A float32 engine may round another
-# way; half precision was measured at 52 to 57 dB, int8 is held against real frames where it is made.
+# way, also the view of the film in which it follows the camera; half precision was measured at 52 to 57 dB, int8 is
+# held against real frames where it is made.
 TOLERANCE = {
-    "float32": (2, 60.0),
+    "float32": (4, 55.0),
     "bfloat16": (64, 40.0),
     "float16": (32, 45.0),
     "int8": (255, 30.0),
