@@ -309,5 +309,5 @@ def test_the_tone_is_the_stylizers_own_on_bytes(tmp_path):
 def test_files_of_older_versions_are_told() -> None:
     metadata = FrameGraph(stylizer()).info.to_metadata()
     del metadata["vst_grain"]
-    with pytest.raises(UserError, match="old.onnx: exported by an older vst, .*; export it again"):
+    with pytest.raises(UserError, match="exported by an older vst"):
         GraphInfo.from_metadata(metadata, "old.onnx")
