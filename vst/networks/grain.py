@@ -8,7 +8,7 @@ moves by itself, so that no strokes are left standing on what passes by.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -88,7 +88,8 @@ class CameraGrain(nn.Module):
         if state is None:
             return view, self._first_pose(len(view)), torch.zeros_like(_blocks(view))
         before, pose, unrest = state
-        with torch.autocast(view.device.type, enabled=False):  # what is solved for needs all of its digits
+        # What is solved for needs all of its digits; the device on which operations are only counted has no autocast.
+        with nullcontext() if view.is_meta else torch.autocast(view.device.type, enabled=False):
             motion = camera_motion(view, before)
         return (
             view,
