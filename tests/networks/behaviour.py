@@ -1,6 +1,7 @@
 """What every stylizer must do, whatever its parts."""
 
 import torch
+import torch.nn.functional as F
 
 from vst.networks import Stylizer
 
@@ -22,3 +23,11 @@ def frame_by_frame(stylizer: Stylizer, clip: torch.Tensor) -> tuple[torch.Tensor
         out, state = stylizer(frame, None, state)
         frames.append(out)
     return torch.stack(frames, 1), state
+
+
+def texture(height: int, width: int, channels: int = 1, seed: int = 0) -> torch.Tensor:
+    """Spots of several sizes, (1, channels, height, width), about [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(1, channels, height // n, width // n) for n in (5, 12, 30)]
+    layers = [torch.rand(shape, generator=generator) for shape in shapes]
+    return sum(F.interpolate(layer, (height, width), mode="bicubic") for layer in layers) / 3

@@ -1,21 +1,15 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
-from tests.networks.behaviour import frame_by_frame
+from tests.networks.behaviour import frame_by_frame, texture
 from vst.errors import UserError
 from vst.networks import AlignedConvGRU, CameraGrain, ResidualGenerator, SlowTone, Stylizer, build_stylizer
 from vst.networks.grain import PERIOD, STEPS, noise_plane
 
 
 def photograph(height=200, width=260, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    layers = [
-        F.interpolate(torch.rand(1, 3, height // n, width // n, generator=generator), (height, width), mode="bicubic")
-        for n in (5, 12, 30)
-    ]
-    return sum(layers) / 3
+    return texture(height, width, 3, seed)
 
 
 def noise_of(grain, clip, cell=4):

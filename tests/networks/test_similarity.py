@@ -3,23 +3,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-import torch.nn.functional as F
 
+from tests.networks.behaviour import texture
 from vst.networks.similarity import after, camera_motion, joined, moved, parts, still, zoomed
 
 
 def pose(s=1 + 0j, x=0.0, y=0.0):
     return torch.tensor([[complex(s).real, complex(s).imag, x, y]])
-
-
-def texture(height=150, width=200, seed=0):
-    """Brightness of several sizes of spots, about [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [
-        F.interpolate(torch.rand(1, 1, height // n, width // n, generator=generator), (height, width), mode="bicubic")
-        for n in (5, 12, 30)
-    ]
-    return sum(layers) / 3
 
 
 def middle(picture, margin=30):
@@ -38,7 +28,7 @@ def middle(picture, margin=30):
     ],
 )
 def test_it_finds_the_motion_of_a_camera(motion):
-    before = texture()
+    before = texture(150, 200)
     now = moved(before, motion)[0]
     found = camera_motion(middle(now), middle(before))
     torch.testing.assert_close(found[:, :2], motion[:, :2], atol=6e-4, rtol=0)
@@ -46,22 +36,22 @@ def test_it_finds_the_motion_of_a_camera(motion):
 
 
 def test_each_clip_of_a_batch_has_its_own():
-    before = torch.cat([texture(), texture(seed=1)])
+    before = torch.cat([texture(150, 200), texture(150, 200, seed=1)])
     motion = torch.cat([pose(x=3.0), pose(y=-2.0)])
     found = camera_motion(middle(moved(before, motion)[0]), middle(before))
     torch.testing.assert_close(found, motion, atol=0.05, rtol=0)
 
 
 def test_noise_and_light_on_a_tripod_are_no_motion():
-    before = middle(texture())
+    before = middle(texture(150, 200))
     noise = 0.01 * torch.randn(before.shape, generator=torch.Generator().manual_seed(1))
     assert torch.equal(camera_motion(before * 0.97 + 0.02 + noise, before), still(1, before))
 
 
 def test_what_moves_by_itself_does_not_count():
-    before = texture()
+    before = texture(150, 200)
     now = moved(before, pose(x=2.0, y=1.0))[0]
-    now[..., 60:90, 70:110] = texture(seed=3)[..., 60:90, 70:110]  # a tenth of what is seen
+    now[..., 60:90, 70:110] = texture(150, 200, seed=3)[..., 60:90, 70:110]  # a tenth of what is seen
     torch.testing.assert_close(camera_motion(middle(now), middle(before)), pose(x=2.0, y=1.0), atol=0.1, rtol=0)
 
 
@@ -84,7 +74,7 @@ def test_motions_follow_each_other():
 def test_a_light_that_fades_is_no_motion(frames):
     y, x = torch.meshgrid(torch.linspace(-1, 1, 90), torch.linspace(-1.8, 1.8, 160), indexing="ij")
     spot = torch.exp(-2 * (x**2 + y**2))[None, None]
-    for picture in (spot, middle(texture())):
+    for picture in (spot, middle(texture(150, 200))):
         levels = [1 - i / frames for i in range(frames + 1)]
         for brighter, darker in pairwise(levels):
             for now, before in ((darker, brighter), (brighter, darker)):
@@ -93,14 +83,14 @@ def test_a_light_that_fades_is_no_motion(frames):
 
 
 def test_a_camera_is_followed_through_a_change_of_light():
-    before = texture()
+    before = texture(150, 200)
     now = 0.7 * moved(before, pose(x=2.0, y=-1.0))[0] + 0.1
     torch.testing.assert_close(camera_motion(middle(now), middle(before)), pose(x=2.0, y=-1.0), atol=0.06, rtol=0)
 
 
 def test_what_is_no_camera_is_no_motion():
     nothing = torch.full((1, 1, 40, 60), torch.nan)
-    assert torch.equal(camera_motion(nothing, middle(texture())[..., :40, :60]), still(1, nothing))
+    assert torch.equal(camera_motion(nothing, middle(texture(150, 200))[..., :40, :60]), still(1, nothing))
     noise = [torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(n)) for n in range(8)]
     for now, before in pairwise(noise):
         assert 0.8 <= camera_motion(now, before)[:, :2].norm() <= 1.25
