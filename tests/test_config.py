@@ -26,7 +26,7 @@ from torchvision.models.vgg import make_layers
 from tests.media import make_video
 from vst.batch import ClipBatch
 from vst.checkpoint import save_stylizer, stylizer_content
-from vst.commands.train import FEW_PICTURES, few_pictures
+from vst.commands.train import FEW_PICTURES, continued, few_pictures
 from vst.config import (
     _readable,
     command,
@@ -36,7 +36,7 @@ from vst.config import (
 )
 from vst.errors import UserError
 from vst.losses import LossTerm, Outputs, temporal
-from vst.networks import build_stylizer
+from vst.networks import NO_PART, build_stylizer
 from vst.rules import FLOW_TERMS, RULES
 from vst.schema import (
     BenchmarkConfig,
@@ -583,6 +583,17 @@ def test_the_metric_of_a_sweep_is_measured() -> None:
 
 def test_a_resumed_run_has_terms_of_its_own() -> None:
     compose_or_explain("train", ["optimized_metric=val/gram", "resume=last.ckpt"], TrainConfig)
+
+
+def test_a_run_from_before_tone_and_grain_goes_on_without_them() -> None:
+    now = compose_or_explain("train", ["resume=last.ckpt"], TrainConfig)
+    saved = plain(now)
+    for part in ("tone", "grain"):
+        del saved["model"][part]
+    whole = continued(now, saved, [])
+    assert whole.model.grain == whole.model.tone == NO_PART and whole.resume == "last.ckpt"
+    with pytest.raises(UserError, match="the run to resume has other settings there"):
+        continued(now, saved, ["model/grain=camera"])
 
 
 def test_a_wasserstein_critic_must_be_bounded() -> None:
