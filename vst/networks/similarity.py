@@ -24,10 +24,10 @@ _DAMPING = 1e-4
 def camera_motion(now: Tensor, before: Tensor) -> Tensor:
     """The similarity (B, 4) that leads from points of `now` to those of `before`, brightness (B, 1, h, w) in [0, 1].
 
-    Gauss-Newton on brightness from coarse to fine (Lucas and Kanade 1981; Bergen et al. 1992, section 3.2), with
-    weights that leave out what moves by itself (Black and Anandan 1996, section 4), and with gain and constant for
-    changes of light: without them a light that fades is taken for a zoom. It is exactly no motion where none explains
-    the picture as well, so that a camera on a tripod does not tremble, and where what was found is no camera's.
+    Gauss-Newton on brightness from coarse to fine (Lucas and Kanade 1981; Bergen et al. 1992), with weights that leave
+    out what moves by itself (Black and Anandan 1996), and with gain and constant for changes of light: without them a
+    light that fades is taken for a zoom. It is exactly no motion where none explains the picture as well, so that a
+    camera on a tripod does not tremble, and where what was found is no camera's.
     """
     pyramid = [(now, before)]
     while len(pyramid) < _LEVELS and min(pyramid[-1][0].shape[-2:]) >= 2 * _LEAST:
