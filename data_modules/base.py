@@ -166,7 +166,7 @@ class ClipDataModule(pl.LightningDataModule):
         val_clips: number of validation clips, the same in each run.
         style_crops: crops of the style per clip. Terms that match quantiles (of patches, of colours) see all of them:
             few crops of a collection lack its range of tones. The others see one a clip.
-        noise, coarse, gain, gamma: what the camera does to training clips, see `data_modules.sensor.Sensor`.
+        noise, coarse, gain, gamma, blur: what the camera does to training clips, see `data_modules.sensor.Sensor`.
             Validation has its own, the same in each run.
 
     Raises:
@@ -190,6 +190,7 @@ class ClipDataModule(pl.LightningDataModule):
         coarse: float = 0.0,
         gain: float = 0.0,
         gamma: float = 0.0,
+        blur: float = 0.0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -215,7 +216,7 @@ class ClipDataModule(pl.LightningDataModule):
         self.seed = seed
         self.val_clips = val_clips
         self.style_crops = style_crops
-        self.sensor = Sensor(noise, coarse, gain, gamma)
+        self.sensor = Sensor(noise, coarse, gain, gamma, blur)
         self._sources: tuple[ClipSource, ClipSource] | None = None
 
     @property

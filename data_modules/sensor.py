@@ -1,6 +1,6 @@
-"""What a camera does to every frame of a clip: noise, and an exposure that wavers.
+"""What a camera does to every frame of a clip: noise, a lens out of focus, and an exposure that wavers.
 
-It changes colours only, so flow and validity of the clip stay what they are.
+It moves nothing, so flow and validity of the clip stay what they are.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from vst.errors import UserError
 
 MAX_NOISE = 0.5
 MAX_WAVER = 0.5
+MAX_BLUR = 16.0
 COARSE_CELLS = (2, 4, 8, 16)  # pixels; blocks of video codecs have 4 to 16
 
 
 class Sensor:
-    """Exposure that wavers over a clip, alike for all pixels of a frame, and noise that is new in each frame.
+    """Exposure that wavers over a clip, a blur that stays, and noise that is new in each frame.
 
     White noise alone teaches little: a generator that averages over a few pixels is rid of it. What makes texture boil
     in compressed films is noise that whole blocks share, and `coarse` noise has that shape: normal numbers on a grid of
     2 to 16 pixels, interpolated, grey or coloured.
+
+    Photographs are sharper than most films, and a generator that never saw a soft one paints it softly.
 
     A value v becomes gain_t * v ** gamma_t + noise, cut to [0, 1]; gain_t and gamma_t follow a sine wave about 1.
     By default nothing changes.
@@ -32,13 +35,19 @@ class Sensor:
         coarse: largest standard deviation of the coarse noise, drawn for each clip from 0 on.
         gain: largest relative change of brightness.
         gamma: largest relative change of the tone curve's exponent.
+        blur: largest standard deviation of a Gaussian blur, pixels; every other clip stays sharp.
 
     Raises:
         UserError: a number is out of range.
     """
 
     def __init__(
-        self, noise: Sequence[float] = (0.0, 0.0), coarse: float = 0.0, gain: float = 0.0, gamma: float = 0.0
+        self,
+        noise: Sequence[float] = (0.0, 0.0),
+        coarse: float = 0.0,
+        gain: float = 0.0,
+        gamma: float = 0.0,
+        blur: float = 0.0,
     ) -> None:
         numbers = tuple(noise)
         if len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= MAX_NOISE:
@@ -49,10 +58,14 @@ class Sensor:
         for name, value in (("coarse", coarse), ("gain", gain), ("gamma", gamma)):
             if not 0 <= value <= MAX_WAVER:
                 raise UserError(f"data.{name} is {value}, it has to lie between 0 and {MAX_WAVER}")
-        self.noise, self.coarse, self.gain, self.gamma = numbers, coarse, gain, gamma
+        if not 0 <= blur <= MAX_BLUR:
+            raise UserError(f"data.blur is {blur}, it has to lie between 0 and {MAX_BLUR:g} pixels")
+        self.noise, self.coarse, self.gain, self.gamma, self.blur = numbers, coarse, gain, gamma, blur
 
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A new array of `frames` (T, 3, H, W), float32 RGB in [0, 1], as the camera would give them."""
+        if self.blur > 0:
+            frames = _blurred(frames, rng.uniform(-self.blur, self.blur))
         gains = _waver(len(frames), self.gain, rng)
         noise = None
         if self.noise[1] > 0:
@@ -69,8 +82,16 @@ class Sensor:
         return np.clip(exposed, 0, 1, out=exposed)
 
 
-CAMERA = Sensor(noise=(0.0, 0.008), coarse=0.016, gain=0.02)
+CAMERA = Sensor(noise=(0.0, 0.008), coarse=0.016, gain=0.02, blur=2.5)
 """The camera that looks at photographs in synthetic motion, unless another is asked for."""
+
+
+def _blurred(frames: np.ndarray, deviation: float) -> np.ndarray:
+    """`frames` (T, 3, H, W) by a Gaussian; as they are where its deviation is below what pixels can show."""
+    if deviation < 0.3:
+        return frames
+    planes = np.ascontiguousarray(frames).reshape(-1, *frames.shape[2:])
+    return np.stack([cv2.GaussianBlur(plane, (0, 0), deviation) for plane in planes]).reshape(frames.shape)
 
 
 def _coarse_noise(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

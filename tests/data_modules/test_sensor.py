@@ -71,6 +71,20 @@ def test_exposure_wavers_by_one_map_for_all_pixels_of_a_frame(options):
         assert most == 0 or measured.std(axis=1).mean() > 0.02 * most, "it changes during a clip"
 
 
+def test_every_other_clip_is_blurred_and_alike_in_all_of_its_frames():
+    dots = np.zeros((3, 3, 41, 41), np.float32)
+    dots[:, :, 20, 20] = 1
+    deviations = []
+    for seed in range(60):
+        seen = Sensor(blur=2.0)(dots, np.random.default_rng(seed))
+        assert np.array_equal(seen[0], seen[2]) and abs(seen[0, 0].sum() - 1) < 1e-4
+        x = np.arange(41) - 20
+        deviations.append(np.sqrt((seen[0, 0] * x**2).sum()))
+    sharp = np.array(deviations) == 0
+    assert 0.4 < sharp.mean() < 0.75
+    assert 1.6 < max(deviations) <= 2.05 and np.ptp(np.array(deviations)[~sharp]) > 1
+
+
 def test_values_beyond_the_range_are_cut_before_the_tone_curve():
     frames = ramp() * 3 - 1
     exposed = Sensor(gamma=0.3)(frames, np.random.default_rng(1))
@@ -87,6 +101,7 @@ def test_values_beyond_the_range_are_cut_before_the_tone_curve():
         ({"coarse": 0.6}, r"data\.coarse is 0\.6"),
         ({"gain": -0.1}, r"data\.gain is -0\.1"),
         ({"gamma": 1.0}, r"data\.gamma is 1\.0"),
+        ({"blur": -1.0}, r"data\.blur is -1\.0, it has to lie between 0 and 16 pixels"),
     ],
 )
 def test_numbers_out_of_range_are_one_line(options, message):
@@ -98,4 +113,4 @@ def test_numbers_out_of_range_are_one_line(options, message):
 @pytest.mark.parametrize("choice", [["data=synthetic"], ["data=mixed", "data.root=films"]], ids=lambda c: c[0])
 def test_the_yaml_of_photographs_has_the_camera_that_validation_has(choice):
     data = compose_or_explain("train", choice, TrainConfig).data
-    assert vars(Sensor(data.noise, data.coarse, data.gain, data.gamma)) == vars(CAMERA)
+    assert vars(Sensor(data.noise, data.coarse, data.gain, data.gamma, data.blur)) == vars(CAMERA)

@@ -16,6 +16,18 @@ def test_structure_ignores_brightness_and_contrast_and_sees_edges():
     assert same < 0.02 and 0.7 < other < 1.3 and negative > 1.9
 
 
+def test_structure_leaves_strokes_free_where_the_photograph_is_flat():
+    strokes = 0.1 * torch.randn(1, 3, 64, 64)
+    flat, busy = torch.full((1, 3, 64, 64), 0.5), torch.rand(1, 3, 64, 64)
+    free, strict = LocalStructure(1.0, flat=0.03), LocalStructure(1.0)
+    assert strict(*make(flat + strokes, photo=flat)) > 0.5 and free(*make(flat + strokes, photo=flat)) < 0.01
+    for still in (busy + strokes, 1 - busy):
+        same = strict(*make(still, photo=busy))
+        assert 0.85 * same < free(*make(still, photo=busy)) < same
+    with pytest.raises(ValueError, match="flat: -1 is not 0 or more"):
+        LocalStructure(1.0, flat=-1)
+
+
 def test_content_is_zero_for_the_photo_and_blind_to_the_scale_of_features():
     still, photo = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
     term = StyleAwareContent(1.0)

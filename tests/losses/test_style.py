@@ -5,11 +5,11 @@ from torch import nn
 
 from tests.losses.cases import descend, make, smooth
 from vst.losses import DiscriminatorGram, RandomFilterGram, SlicedWasserstein
-from vst.losses.style import gram
+from vst.losses.style import _wasserstein, gram
 
 
 def test_sliced_wasserstein_is_zero_for_one_distribution_and_grows_with_distance():
-    term, style = SlicedWasserstein(1.0), smooth(2, 3, 64, 64)
+    term, style = SlicedWasserstein(1.0), smooth(1, 3, 64, 64)
     noise = torch.randn_like(style)
     values = [term(*make(style + s * noise, style=style)).item() for s in (0.0, 0.05, 0.2)]
     assert values[0] < 0.1 and values[0] < values[1] < values[2]
@@ -17,7 +17,7 @@ def test_sliced_wasserstein_is_zero_for_one_distribution_and_grows_with_distance
 
 def test_sliced_wasserstein_of_a_shift_in_colour_is_known():
     """A filter with weights w answers a constant shift d with d * sum(w): the distance is its mean over the filters."""
-    term, style = SlicedWasserstein(1.0, levels=1, banks=1, samples=10**6), smooth(2, 3, 32, 32)
+    term, style = SlicedWasserstein(1.0, levels=1, banks=1, samples=10**6), smooth(1, 3, 32, 32)
     value = term(*make(style + 0.1, style=style))
     expected = []
     for size in term.SIZES:
@@ -28,9 +28,33 @@ def test_sliced_wasserstein_of_a_shift_in_colour_is_known():
 
 
 def test_sliced_wasserstein_does_not_care_where_patches_are():
-    term, style = SlicedWasserstein(1.0), smooth(2, 3, 64, 64)
+    term, style = SlicedWasserstein(1.0, levels=1, samples=10**6), smooth(1, 3, 32, 32).repeat(2, 1, 2, 2)
     other = torch.rand(2, 3, 64, 64)
-    assert term(*make(style.flip(0), style=style)) < 0.1 * term(*make(other, style=style))
+    assert term(*make(style.roll((16, 8), (2, 3)), style=style)) < 0.1 * term(*make(other, style=style))
+
+
+def test_sliced_wasserstein_wants_texture_in_each_picture_and_colours_in_all_together():
+    """Two halves of what the style has, in two pictures: of its texture, or of its tones."""
+    torch.manual_seed(0)
+    rough = 0.5 + 0.2 * torch.randn(2, 3, 64, 64)
+    smoother = [(0.5 + d * (rough - 0.5)) for d in (0.5, 1.5)]
+    texture = SlicedWasserstein(1.0, levels=1, zero_mean=1.0, samples=4096)
+    uneven = torch.cat([smoother[0][:1], smoother[1][1:]])
+    assert texture(*make(uneven, style=rough)) > 4 * texture(*make(rough, style=rough))
+
+    tones = torch.cat([rough - 0.3, rough + 0.3])
+    colours = SlicedWasserstein(1.0, levels=1, zero_mean=0.0, samples=4096)
+    one_each = torch.cat([rough[:1] - 0.3, rough[1:] + 0.3])
+    assert colours(*make(one_each, style=tones)) < 0.2 * colours(*make(rough, style=tones))
+
+
+def test_sliced_wasserstein_of_one_dimension_is_that_of_scipy():
+    from scipy.stats import wasserstein_distance
+
+    a, b = torch.randn(3, 500), 1.5 * torch.randn(3, 2000) + 0.3
+    expected = [wasserstein_distance(x.numpy(), y.numpy()) for x, y in zip(a, b, strict=True)]
+    torch.testing.assert_close(_wasserstein(a, b), torch.tensor(expected, dtype=torch.float32), atol=0.01, rtol=0.02)
+    assert (_wasserstein(b, b) == 0).all() and torch.equal(_wasserstein(a, b), _wasserstein(b, a))
 
 
 # --- Gram matrices of random filters
@@ -64,7 +88,7 @@ def test_random_gram_leads_to_the_texture_of_the_style():
     style[..., ::4, :] = style[..., 1::4, :] = 1.0  # horizontal stripes
     term = RandomFilterGram(1.0, levels=2)
     start = 0.5 + 0.1 * torch.randn(1, 3, 32, 32)
-    end = descend(term, lambda x: make(x, style=style), start, rate=0.03, steps=60)
+    end = descend(term, lambda x: make(x, style=style), start, rate=0.03, steps=200)
     assert term(*make(end, style=style)) < 0.5 * term(*make(start, style=style))
     across, along = end.diff(dim=-2).square().mean(), end.diff(dim=-1).square().mean()
     assert across > 1.4 * along, "it has grown stripes of the same direction"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.networks.behaviour import frame_by_frame, texture
 from vst.errors import UserError
@@ -31,6 +32,24 @@ def test_the_plane_is_periodic_of_deviation_one_and_always_the_same():
     step = [float((p[..., 1:] - p[..., :-1]).std()) for p in (fine, coarse)]
     assert step[1] < step[0] / 2, "the second half is coarser"
     assert np.isclose(float(plane.double().abs().sum()), float(noise_plane(4).double().abs().sum()))
+
+
+def test_streaks_are_long_and_bend():
+    """Along the direction of least change it changes several times less than across, and directions are all there."""
+    inner = noise_plane(4, streak=8)[..., :PERIOD, :PERIOD]
+    torch.testing.assert_close(inner.std(dim=(2, 3)), torch.ones(1, 4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(inner[:, 2:].std(dim=(2, 3)), noise_plane(4)[:, 2:, :-1, :-1].std(dim=(2, 3)))
+
+    def directions(plane):
+        x, y = (plane.roll(-1, axis) - plane.roll(1, axis) for axis in (2, 3))
+        structure = [F.avg_pool2d(p, 8) for p in (x * x, y * y, x * y)]
+        spread = ((structure[0] - structure[1]).square() + 4 * structure[2].square()).sqrt()
+        angle = torch.atan2(2 * structure[2], structure[0] - structure[1]) / 2
+        return spread / (structure[0] + structure[1]), angle  # 0 without a direction, 1 for parallel lines
+
+    (round_ones, _), (drawn_out, angle) = (directions(noise_plane(4, s)[:, :1, :-1, :-1]) for s in (0, 8))
+    assert round_ones.mean() < 0.45 and drawn_out.mean() > 0.7
+    assert torch.histc(angle, 8, -np.pi / 2, np.pi / 2).min() > 0.05 * angle.numel()
 
 
 def test_it_moves_with_the_camera():
@@ -109,6 +128,23 @@ def test_it_fades_where_something_moves_and_comes_back():
     for _ in range(120):
         state = grain.follow(frame, state)
     assert grain(state, (240, 320), (60, 80))[..., 24:36, 34:44].abs().mean() > 0.5
+
+
+def test_it_is_gone_from_what_moves_in_the_second_frame_and_later_fades_slowly():
+    photo, thing = photograph(240, 320), photograph(60, 60, seed=5) * 0.6
+
+    def frame(x):
+        made = photo.clone()
+        if x is not None:
+            made[..., 90:150, x : x + 60] = thing
+        return made
+
+    def on_it(*clip):
+        return noise_of(CameraGrain().eval(), [frame(x) for x in clip])[-1][..., 26:34, 24:30].abs().mean()
+
+    assert on_it(80) > 0.5 and on_it(80, 90) < 0.2 * on_it(80)
+    assert on_it(None, None, 80) > 0.6 * on_it(None)
+    assert on_it(None, None, 74, 80, 86, 92, 98) < 0.2 * on_it(None)
 
 
 def test_tiles_of_places_are_pieces_of_the_whole():

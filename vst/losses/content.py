@@ -36,10 +36,22 @@ class StyleAwareContent(LossTerm):
 class LocalStructure(LossTerm):
     """1 - local normalised cross-correlation of luminance, 9x9 windows, over three scales.
 
-    Blind to brightness and contrast of the surroundings, so colours and tones may change while edges stay.
+    Blind to brightness and contrast of the surroundings, so colours and tones may change while edges stay. Where the
+    photograph is flat it has no structure to keep: a window of deviation s counts s^2 / (s^2 + flat^2), or every
+    stroke in a sky would be a fault.
+
+    Args:
+        weight, schedule: see LossTerm.
+        flat: the photograph's deviation at which a window counts a half; 0, and all count the same.
     """
 
     WINDOW, SCALES = 9, 3
+
+    def __init__(self, weight: float, flat: float = 0.0, schedule: Callable[[float], float] | None = None) -> None:
+        super().__init__(weight, schedule)
+        if flat < 0:
+            raise ValueError(f"flat: {flat} is not 0 or more")
+        self.flat = flat
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         a, b = luminance(outputs.still.float()), luminance(outputs.photo.float())
@@ -49,10 +61,10 @@ class LocalStructure(LossTerm):
                 a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
             if min(a.shape[-2:]) < self.WINDOW:
                 break
-            scales.append(1 - self._correlation(a, b).mean())
+            scales.append(self._distance(a, b))
         return torch.stack(scales).mean()
 
-    def _correlation(self, a: Tensor, b: Tensor) -> Tensor:
+    def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         def mean(x: Tensor) -> Tensor:
             return F.avg_pool2d(x, self.WINDOW, stride=2)
 
@@ -60,7 +72,10 @@ class LocalStructure(LossTerm):
         variance_a = (mean(a * a) - mean_a**2).clamp_min(0)
         variance_b = (mean(b * b) - mean_b**2).clamp_min(0)
         # Noise floor: windows whose deviation lies below about 1/100 count little.
-        return (mean(a * b) - mean_a * mean_b + 1e-4) / ((variance_a + 1e-4) * (variance_b + 1e-4)).sqrt()
+        floor = 1e-4
+        correlation = (mean(a * b) - mean_a * mean_b + floor) / ((variance_a + floor) * (variance_b + floor)).sqrt()
+        counts = (variance_b + 1e-9) / (variance_b + 1e-9 + self.flat**2)
+        return ((1 - correlation) * counts).mean()
 
 
 class PixelL1(LossTerm):

@@ -31,6 +31,7 @@ class _RandomFilterTerm(LossTerm):
             if value < least:
                 raise ValueError(f"{name}: {value} is not {least} or more")
         self.levels = levels
+        self.zero_mean = zero_mean
         for size, bank in _random_filters(self.SIZES, banks, filters // len(self.SIZES), zero_mean).items():
             self.register_buffer(f"bank_{size}", bank, persistent=False)
 
@@ -63,12 +64,16 @@ class SlicedWasserstein(_RandomFilterTerm):
     The style's side is all crops of the batch. Few crops of a collection have few of its tones each, and the picture
     that is nearest to all such draws on average lacks contrast: the barycentre of distributions, not their mixture.
 
+    Filters with zero mean see texture and no colour. They compare each picture by itself: a blurred one has to be
+    painted as much as a sharp one, which the batch as a whole would let it pass on to its neighbour. The colours of
+    all pictures are compared together, since a dark one need not have the light tones.
+
     Args:
         weight, schedule: see LossTerm.
         levels: pyramid levels, each of half the resolution of the one before.
         banks: banks of filters made at the start.
         filters: filters in a bank, a third each of 3, 5 and 7 pixels.
-        zero_mean: share of the filters with zero mean, which see texture and not colour.
+        zero_mean: share of the filters with zero mean.
         samples: patches drawn from each side for a comparison, about.
     """
 
@@ -95,14 +100,17 @@ class SlicedWasserstein(_RandomFilterTerm):
             banks = self.banks(size)
             bank = banks[torch.randint(len(banks), ()).item()]
             a, b = (self._responses(x, bank) for x in (picture, style))
-            count = min(a.shape[1], b.shape[1])
+            b = b.flatten(1)
             scale = b.std(dim=1, keepdim=True, correction=0).clamp_min(1e-3)  # one response has a deviation of 0
-            a, b = (_draw(x, count).sort(dim=1).values for x in (a, b))
-            distances.append(((a - b).abs() / scale).mean())
+            a, b = a / scale[:, None], b / scale
+            texture = round(self.zero_mean * len(bank))
+            each = _wasserstein(a[:texture], b[:texture, None]).mean(1)
+            together = _wasserstein(a[texture:].flatten(1), b[texture:])
+            distances.append(torch.cat([each, together]).mean())
         return torch.stack(distances).mean()
 
     def _responses(self, pictures: Tensor, bank: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) and filters (F, 3, k, k) -> about `samples` responses of each filter (F, n).
+        """Pictures (B, 3, H, W) and filters (F, 3, k, k) -> about `samples` responses of each filter (F, B, n).
 
         Places lie on a grid with a random offset, so that only the responses that count are computed.
         """
@@ -110,7 +118,7 @@ class SlicedWasserstein(_RandomFilterTerm):
         stride = max(1, int((batch * height * width / self.samples) ** 0.5))
         spare = min(stride, height - bank.shape[-1] + 1, width - bank.shape[-1] + 1)
         top, left = torch.randint(spare, (2,)).tolist()
-        return F.conv2d(pictures[..., top:, left:], bank, stride=stride).transpose(0, 1).flatten(1)
+        return F.conv2d(pictures[..., top:, left:], bank, stride=stride).transpose(0, 1).flatten(2)
 
 
 class RandomFilterGram(_RandomFilterTerm):
@@ -152,22 +160,29 @@ class RandomFilterGram(_RandomFilterTerm):
 
 
 def _random_filters(sizes: tuple[int, ...], banks: int, filters: int, zero_mean: float) -> dict[int, Tensor]:
-    """{size: filters (banks, filters, 3, size, size) of norm 1}, about the share `zero_mean` of them without mean in
-    each channel. The same at every call."""
+    """{size: filters (banks, filters, 3, size, size) of norm 1}, of which the first, the share `zero_mean`, have no
+    mean in any channel. The same at every call."""
     generator = torch.Generator().manual_seed(0)
     made = {}
     for size in sizes:
         bank = torch.randn(banks, filters, 3, size, size, generator=generator)
-        flat = torch.rand(banks, filters, generator=generator) < zero_mean
-        mean = bank.mean(dim=(-1, -2), keepdim=True)
-        bank = torch.where(flat[..., None, None, None], bank - mean, bank)
+        flat = bank[:, : round(zero_mean * filters)]
+        flat -= flat.mean(dim=(-1, -2), keepdim=True)
         made[size] = bank / bank.flatten(2).norm(dim=2)[..., None, None, None]
     return made
 
 
-def _draw(x: Tensor, count: int) -> Tensor:
-    """(F, n) -> (F, count), columns drawn at random where there are more."""
-    return x if x.shape[1] == count else x[:, torch.randperm(x.shape[1], device=x.device)[:count]]
+def _wasserstein(a: Tensor, b: Tensor) -> Tensor:
+    """Wasserstein-1 distance (...) of samples (..., n) and (..., m), each sorted; of the larger set, n of its m."""
+    a, b = (x.sort(dim=-1).values for x in (a, b))
+    count = min(a.shape[-1], b.shape[-1])
+    a, b = (x[..., _evenly(x.shape[-1], count).to(x.device)] for x in (a, b))
+    return (a - b).abs().mean(-1)
+
+
+def _evenly(size: int, count: int) -> Tensor:
+    """`count` of the numbers below `size`, in the middle of as many equal parts."""
+    return ((torch.arange(count) + 0.5) * (size / count)).long()
 
 
 class DiscriminatorGram(LossTerm):

@@ -5,6 +5,9 @@ as a further input does (Karras et al. 2019, section 3.2, there for hair and ski
 screen would be a shower door, and noise that is fresh in each frame flickers. So it is a plane behind the film that
 follows the camera, as the dynamic canvas of Cunzi et al. 2003 does for drawings, and it fades out where something
 moves by itself, so that no strokes are left standing on what passes by.
+
+Noise without a direction becomes dabs. Drawn out along the lines of a smooth field (line integral convolution, Cabral
+and Leedom 1993) it becomes streaks that bend and swirl, which a network has only to colour to have strokes.
 """
 
 from collections.abc import Iterator
@@ -22,6 +25,7 @@ GrainState = tuple[Tensor, Tensor, Tensor]
 STEPS = 32  # of the noise in a deviation: it is rounded, because engines work on bytes
 PERIOD = 256  # places after which the noise repeats, along each side
 _COARSE = 4  # how much larger the grains of the second half of the channels are
+_EDDY = 32  # places from one bend of the streaks to the next, about
 _ROWS = 128  # samples along the short side of the picture that motion is seen in
 _GREY = (0.299, 0.587, 0.114)
 _LEAK = 0.05  # share of the enlargement by zooms that is forgotten with each frame, where it is twofold
@@ -42,15 +46,18 @@ class CameraGrain(nn.Module):
     Args:
         channels: of the noise, an even number.
         cell: pixels of the frame that one place stands for, along each side.
+        streak: places by which the grains of the first half are drawn out to both sides; 0 leaves them round.
     """
 
-    def __init__(self, channels: int = 4, cell: int = 4) -> None:
+    def __init__(self, channels: int = 4, cell: int = 4, streak: int = 0) -> None:
         super().__init__()
+        if streak < 0:
+            raise ValueError(f"streak: {streak} is not 0 or more")
         if channels < 2 or channels % 2:
             raise ValueError(f"channels: {channels} is not an even number of 2 or more; model/grain=none is no grain")
-        self.channels, self.cell = channels, cell
+        self.channels, self.cell, self.streak = channels, cell, streak
         self.strength, self.origin = 1.0, (0.0, 0.0)  # not the average's: what it shows is always the same
-        self.register_buffer("plane", noise_plane(channels), persistent=False)
+        self.register_buffer("plane", noise_plane(channels, streak), persistent=False)
 
     def shuffle(self) -> None:
         """For training: begin the films to come at another place of the noise, and with less of it in two of three
@@ -70,7 +77,11 @@ class CameraGrain(nn.Module):
 
     def repeat(self, other: "CameraGrain | None") -> None:
         """Have the noise that another one has, or none where that is none or of another kind."""
-        same = other is not None and (other.channels, other.cell) == (self.channels, self.cell)
+        same = other is not None and (other.channels, other.cell, other.streak) == (
+            self.channels,
+            self.cell,
+            self.streak,
+        )
         self.strength, self.origin = (other.strength, other.origin) if same else (0.0, self.origin)
 
     @torch.no_grad()
@@ -83,10 +94,11 @@ class CameraGrain(nn.Module):
         """The same of `grey_view` of frames whose short side has so many pixels.
 
         The state: the view (B, 1, h, w); the pose (B, 4), a similarity (`vst.networks.similarity`) from pixels of the
-        frame to those of the plane; the unrest (B, 1, h / 8, w / 8) in [0, 1], 1 where no noise is.
+        frame to those of the plane; the unrest (B, 1, h / 8, w / 8) in [0, 1], 1 where no noise is, and -1 everywhere
+        after the first frame: it is not known yet.
         """
         if state is None:
-            return view, self._first_pose(len(view)), torch.zeros_like(_blocks(view))
+            return view, self._first_pose(len(view)), -torch.ones_like(_blocks(view))
         before, pose, unrest = state
         # What is solved for needs all of its digits; the device on which operations are only counted has no autocast.
         with nullcontext() if view.is_meta else torch.autocast(view.device.type, enabled=False):
@@ -108,7 +120,7 @@ class CameraGrain(nn.Module):
         _, pose, unrest = state
         y, x = (torch.arange(count, device=pose.device) + 0.5 for count in places)
         y, x = y[:, None] * self.cell - border, x * self.cell - border  # pixels of the frame
-        rest = 1 - _sampled(unrest, x / _block_side(size), y / _block_side(size))
+        rest = 1 - _sampled(unrest.clamp_min(0), x / _block_side(size), y / _block_side(size))
         x, y = x - size[1] / 2, y - size[0] / 2
         s_x, s_y, t_x, t_y = pose[:, :, None, None].unbind(1)
         on_x, on_y = ((s_x * x - s_y * y + t_x) / self.cell, (s_y * x + s_x * y + t_y) / self.cell)
@@ -135,23 +147,47 @@ class CameraGrain(nn.Module):
         least, most = _UNREST
         now = ((share - least) / (most - least)).clamp(0, 1)
         if not self.training:  # whose clips are too short for it
-            now = torch.minimum(now, unrest + _RISE)
+            # At once in the second frame, where nobody sees it so soon after a cut; then slowly.
+            now = torch.where(unrest < 0, now, torch.minimum(now, unrest + _RISE))
         return torch.maximum(now, unrest * _REST)
 
 
-def noise_plane(channels: int) -> Tensor:
+def noise_plane(channels: int, streak: int = 0) -> Tensor:
     """(1, C, PERIOD + 1, PERIOD + 1), periodic, of deviation 1, smooth enough to be interpolated; always the same."""
     random = np.random.RandomState(0)  # its numbers are frozen, unlike those of newer generators
-    made = []
-    for larger in (1, _COARSE):
-        side = PERIOD // larger
-        white = torch.from_numpy(random.standard_normal((1, channels // 2, side, side))).float()
-        plane = F.interpolate(F.pad(white, (2,) * 4, "circular"), scale_factor=larger, mode="bicubic")
-        plane = plane[..., 2 * larger : -2 * larger, 2 * larger : -2 * larger]
-        for axis in (2, 3):
-            plane = (plane.roll(1, axis) + 2 * plane + plane.roll(-1, axis)) / 4
-        made.append(plane / plane.std(dim=(2, 3), keepdim=True))
+    fine, coarse = (_smooth(random, channels // 2, larger) for larger in (1, _COARSE))
+    if streak:
+        fine = _drawn_out(fine, _smooth(random, 1, _EDDY), streak)
+    made = [plane / plane.std(dim=(2, 3), keepdim=True) for plane in (fine, coarse)]
     return F.pad(torch.cat(made, 1), (0, 1, 0, 1), "circular")
+
+
+def _smooth(random: np.random.RandomState, channels: int, larger: int) -> Tensor:
+    """Periodic noise (1, channels, PERIOD, PERIOD) with grains of about three times `larger` places."""
+    side = PERIOD // larger
+    white = torch.from_numpy(random.standard_normal((1, channels, side, side))).float()
+    plane = F.interpolate(F.pad(white, (2,) * 4, "circular"), scale_factor=larger, mode="bicubic")
+    plane = plane[..., 2 * larger : -2 * larger, 2 * larger : -2 * larger]
+    for axis in (2, 3):
+        plane = (plane.roll(1, axis) + 2 * plane + plane.roll(-1, axis)) / 4
+    return plane
+
+
+def _drawn_out(plane: Tensor, heights: Tensor, streak: int) -> Tensor:
+    """`plane` (1, C, PERIOD, PERIOD) averaged along the contour lines of `heights` (1, 1, PERIOD, PERIOD), `streak`
+    places to both sides and less with distance. Contours close upon themselves, so the lines swirl."""
+    east, south = ((heights.roll(-1, axis) - heights.roll(1, axis))[:, 0] for axis in (3, 2))
+    along = torch.stack([-south, east], 1) / torch.hypot(east, south).clamp_min(1e-6)[:, None]
+    plane, along = (F.pad(x, (1,) * 4, "circular") for x in (plane, along))
+    total = plane[..., 1:-1, 1:-1]
+    for way in (1, -1):
+        y, x = (torch.arange(PERIOD) + 0.5)[:, None], torch.arange(PERIOD) + 0.5
+        for step in range(1, streak + 1):
+            dx, dy = _sampled(along, x % PERIOD + 1, y % PERIOD + 1)[0]
+            x, y = x + way * dx, y + way * dy
+            nearness = (1 + np.cos(np.pi * step / (streak + 1))) / 2
+            total = total + nearness * _sampled(plane, x % PERIOD + 1, y % PERIOD + 1)
+    return total
 
 
 def grey_view(frames: Tensor) -> Tensor:
