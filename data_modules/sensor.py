@@ -35,7 +35,7 @@ class Sensor:
         coarse: largest standard deviation of the coarse noise, drawn for each clip from 0 on.
         gain: largest relative change of brightness.
         gamma: largest relative change of the tone curve's exponent.
-        blur: largest standard deviation of a Gaussian blur, pixels; every other clip stays sharp.
+        blur: largest standard deviation of a Gaussian blur, pixels; one clip in three or more stays sharp.
 
     Raises:
         UserError: a number is out of range.
@@ -65,7 +65,7 @@ class Sensor:
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A new array of `frames` (T, 3, H, W), float32 RGB in [0, 1], as the camera would give them."""
         if self.blur > 0:
-            frames = _blurred(frames, rng.uniform(-self.blur, self.blur))
+            frames = _blurred(frames, rng.uniform(-self.blur / 2, self.blur))
         gains = _waver(len(frames), self.gain, rng)
         noise = None
         if self.noise[1] > 0:

@@ -71,7 +71,7 @@ def test_exposure_wavers_by_one_map_for_all_pixels_of_a_frame(options):
         assert most == 0 or measured.std(axis=1).mean() > 0.02 * most, "it changes during a clip"
 
 
-def test_every_other_clip_is_blurred_and_alike_in_all_of_its_frames():
+def test_two_clips_in_three_are_blurred_and_alike_in_all_of_its_frames():
     dots = np.zeros((3, 3, 41, 41), np.float32)
     dots[:, :, 20, 20] = 1
     deviations = []
@@ -81,7 +81,7 @@ def test_every_other_clip_is_blurred_and_alike_in_all_of_its_frames():
         x = np.arange(41) - 20
         deviations.append(np.sqrt((seen[0, 0] * x**2).sum()))
     sharp = np.array(deviations) == 0
-    assert 0.4 < sharp.mean() < 0.75
+    assert 0.3 < sharp.mean() < 0.6
     assert 1.6 < max(deviations) <= 2.05 and np.ptp(np.array(deviations)[~sharp]) > 1
 
 

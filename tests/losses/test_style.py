@@ -39,8 +39,10 @@ def test_sliced_wasserstein_wants_texture_in_each_picture_and_colours_in_all_tog
     rough = 0.5 + 0.2 * torch.randn(2, 3, 64, 64)
     smoother = [(0.5 + d * (rough - 0.5)) for d in (0.5, 1.5)]
     texture = SlicedWasserstein(1.0, levels=1, zero_mean=1.0, samples=4096)
-    uneven = torch.cat([smoother[0][:1], smoother[1][1:]])
-    assert texture(*make(uneven, style=rough)) > 4 * texture(*make(rough, style=rough))
+    by_picture = torch.cat([smoother[0][:1], smoother[1][1:]])
+    by_quarter = torch.cat([smoother[0][..., :32], smoother[1][..., 32:]], -1)
+    for uneven in (by_picture, by_quarter):
+        assert texture(*make(uneven, style=rough)) > 4 * texture(*make(rough, style=rough))
 
     tones = torch.cat([rough - 0.3, rough + 0.3])
     colours = SlicedWasserstein(1.0, levels=1, zero_mean=0.0, samples=4096)

@@ -38,7 +38,6 @@ def test_streaks_are_long_and_bend():
     """Along the direction of least change it changes several times less than across, and directions are all there."""
     inner = noise_plane(4, streak=8)[..., :PERIOD, :PERIOD]
     torch.testing.assert_close(inner.std(dim=(2, 3)), torch.ones(1, 4), atol=1e-3, rtol=0)
-    torch.testing.assert_close(inner[:, 2:].std(dim=(2, 3)), noise_plane(4)[:, 2:, :-1, :-1].std(dim=(2, 3)))
 
     def directions(plane):
         x, y = (plane.roll(-1, axis) - plane.roll(1, axis) for axis in (2, 3))
@@ -47,9 +46,10 @@ def test_streaks_are_long_and_bend():
         angle = torch.atan2(2 * structure[2], structure[0] - structure[1]) / 2
         return spread / (structure[0] + structure[1]), angle  # 0 without a direction, 1 for parallel lines
 
-    (round_ones, _), (drawn_out, angle) = (directions(noise_plane(4, s)[:, :1, :-1, :-1]) for s in (0, 8))
-    assert round_ones.mean() < 0.45 and drawn_out.mean() > 0.7
-    assert torch.histc(angle, 8, -np.pi / 2, np.pi / 2).min() > 0.05 * angle.numel()
+    for channel, least in ((0, 0.7), (2, 0.8)):
+        (round_ones, _), (long, angle) = (directions(noise_plane(4, s)[:, channel : channel + 1]) for s in (0, 8))
+        assert round_ones.mean() < least - 0.1 and long.mean() > least, (round_ones.mean(), long.mean())
+        assert torch.histc(angle, 8, -np.pi / 2, np.pi / 2).min() > 0.05 * angle.numel()
 
 
 def test_it_moves_with_the_camera():

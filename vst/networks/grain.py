@@ -46,7 +46,8 @@ class CameraGrain(nn.Module):
     Args:
         channels: of the noise, an even number.
         cell: pixels of the frame that one place stands for, along each side.
-        streak: places by which the grains of the first half are drawn out to both sides; 0 leaves them round.
+        streak: places by which grains are drawn out to both sides, those of the second half three times as far; 0
+            leaves them round.
     """
 
     def __init__(self, channels: int = 4, cell: int = 4, streak: int = 0) -> None:
@@ -157,7 +158,8 @@ def noise_plane(channels: int, streak: int = 0) -> Tensor:
     random = np.random.RandomState(0)  # its numbers are frozen, unlike those of newer generators
     fine, coarse = (_smooth(random, channels // 2, larger) for larger in (1, _COARSE))
     if streak:
-        fine = _drawn_out(fine, _smooth(random, 1, _EDDY), streak)
+        heights = _smooth(random, 1, _EDDY)
+        fine, coarse = _drawn_out(fine, heights, streak), _drawn_out(coarse, heights, 3 * streak)
     made = [plane / plane.std(dim=(2, 3), keepdim=True) for plane in (fine, coarse)]
     return F.pad(torch.cat(made, 1), (0, 1, 0, 1), "circular")
 
