@@ -11,7 +11,6 @@ from torch import Tensor
 from vst.batch import ClipBatch
 from vst.losses.base import LossTerm, Outputs
 
-
 SMALLEST_QUARTER = 32  # pixels along each side, below which a quarter of a picture has too few patches
 
 
