@@ -28,7 +28,7 @@ def stylizer(stride: int = 4, tone: bool = False, aligned: bool = False) -> Styl
     torch.manual_seed(0)
     generator = ResidualGenerator(8, 1, stride=stride, grain=4)
     memory = AlignedConvGRU(8) if aligned else ConvGRU(8)
-    made = Stylizer(generator, memory, SlowTone() if tone else None, CameraGrain(4, stride)).eval()
+    made = Stylizer(generator, memory, SlowTone() if tone else None, CameraGrain(4, stride, streak=8)).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -52,7 +52,7 @@ def opened(source: Stylizer | Path, engine: str, **options):
 def test_engines_give_the_frames_of_the_stylizer(engine: str, stride: int) -> None:
     network = stylizer(stride, tone=True)
     candidate = opened(network, engine)
-    assert candidate.info.grain == 4 and candidate.info.grain_cell == stride
+    assert (candidate.info.grain, candidate.info.grain_cell, candidate.info.grain_streak) == (4, stride, 8)
     for height, width in ((120, 160), (75, 101)):
         candidate.reset()
         parity = compare(Reference(network), candidate, moving_frames(12, height, width), 8)
@@ -99,7 +99,7 @@ def test_it_goes_on_from_its_memory() -> None:
 
 def test_planes_have_about_the_noise_of_rgb() -> None:
     form = PlaneFormat.of(SimpleNamespace(matrix=1, range=1))
-    on_rgb, on_planes = ByteGrain(4, 4), ByteGrain(4, 4, form)
+    on_rgb, on_planes = ByteGrain(4, 4, 8), ByteGrain(4, 4, 8, form)
     for index, frame in enumerate(moving_frames(6, 96, 128)):
         luma = np.tensordot(frame, form.from_rgb[0], 1) + form.black[0]
         planes = np.full((144, 128), 128, np.uint8)

@@ -65,7 +65,7 @@ class Engine(ABC):
         self._tone: ByteTone | PlaneTone | None = None
         self._planes = planes
         self._toned: np.ndarray | None = None  # what a graph takes as `tone`
-        self._grain = ByteGrain(info.grain, info.grain_cell, planes) if info.grain else None
+        self._grain = ByteGrain(info.grain, info.grain_cell, info.grain_streak, planes) if info.grain else None
         self._grain_strength = 1.0
         self._grained: np.ndarray | None = None  # what a graph takes as `grain`
         if info.toned:

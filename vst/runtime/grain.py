@@ -19,12 +19,12 @@ class ByteGrain:
     It looks at whole frames before they are cut into tiles, so that all of them share one plane of noise.
 
     Args:
-        channels, cell: of the grain.
+        channels, cell, streak: of the grain.
         planes: of the frames; None for RGB.
     """
 
-    def __init__(self, channels: int, cell: int, planes: PlaneFormat | None = None) -> None:
-        self._grain, self._planes = CameraGrain(channels, cell).eval(), planes
+    def __init__(self, channels: int, cell: int, streak: int, planes: PlaneFormat | None = None) -> None:
+        self._grain, self._planes = CameraGrain(channels, cell, streak).eval(), planes
         self.state: tuple[Tensor, ...] | None = None
 
     @torch.inference_mode()

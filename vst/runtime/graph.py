@@ -43,7 +43,7 @@ class GraphInfo:
     (`vst.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other. A tone is
     then not applied to the frame but given to the graph, `tone` (N, C) with C the channels of the frame, which are
     `TONE_CHANNELS` more (`vst.runtime.tone.PlaneTone`). `grain` channels of noise, 0 for none, come with a frame as
-    `grain` (1, H' / grain_cell, W' / grain_cell, grain) uint8 (`vst.runtime.grain`).
+    `grain` (1, H' / grain_cell, W' / grain_cell, grain) uint8 (`vst.runtime.grain`), drawn out by `grain_streak`.
     """
 
     states: tuple[int, ...]
@@ -59,6 +59,7 @@ class GraphInfo:
     planes: bool = False
     grain: int = 0
     grain_cell: int = 0
+    grain_streak: int = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -130,7 +131,7 @@ class GraphInfo:
         tone = tuple(float(value) for value in text["tone"].split(",") if value)
         numbers = {
             name: int(text[name])
-            for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell")
+            for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell", "grain_streak")
         }
         return cls(**text | numbers | {"states": states, "tone": tone, "planes": text["planes"] == str(True)})
 
@@ -253,8 +254,9 @@ class FrameGraph(nn.Module):
         self.info = GraphInfo(
             states, generator.stride, PADDING, style, version, precision,
             reach=looks, tone=tone, cell=cell, planes=planes is not None,
-            grain=0 if grain is None else grain.channels, grain_cell=0 if grain is None else grain.cell,
         )  # fmt: skip
+        if grain is not None:
+            self.info = replace(self.info, grain=grain.channels, grain_cell=grain.cell, grain_streak=grain.streak)
         self.info = replace(self.info, bytes_per_pixel=self._bytes_per_pixel())
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
