@@ -85,6 +85,9 @@ class Sensor:
 CAMERA = Sensor(noise=(0.0, 0.008), coarse=0.016, gain=0.02, blur=2.5)
 """The camera that looks at photographs in synthetic motion, unless another is asked for."""
 
+IN_FOCUS = Sensor(CAMERA.noise, CAMERA.coarse, CAMERA.gain)
+"""The same for people to look at."""
+
 
 def _blurred(frames: np.ndarray, deviation: float) -> np.ndarray:
     """`frames` (T, 3, H, W) by a Gaussian; as they are where its deviation is below what pixels can show."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data_modules.base import ClipDataModule, StyleSource
 from data_modules.motion import MAX_SPEED, Photo, synthesise_clip
-from data_modules.sensor import CAMERA, Sensor
+from data_modules.sensor import CAMERA, IN_FOCUS, Sensor
 from vst.batch import Clip
 from vst.errors import UserError
 
@@ -122,7 +122,7 @@ class SyntheticDataModule(ClipDataModule):
         return PhotoClips(self.photos()[1], self.clip_length, self.size, "held-out photograph")
 
     def preview_source(self, index: int, length: int, size: int) -> PhotoClips:
-        return PhotoClips(self.preview_photo(index, size), length, size, camera_only=True)
+        return PhotoClips(self.preview_photo(index, size), length, size, camera_only=True, sensor=IN_FOCUS)
 
     def photos(self) -> tuple[Photos, Photos]:
         """The photographs to train on and those that are held out, looked for once."""

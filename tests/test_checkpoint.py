@@ -218,3 +218,13 @@ def test_a_model_with_grain_starts_from_one_without_and_the_other_way_round(tmp_
     again = build_stylizer(MODEL).eval()
     initialise(again, None, tmp_path / "grained.pt")
     torch.testing.assert_close(again(frame)[0], plain(frame)[0])
+
+
+def test_other_streaks_than_those_of_the_file_are_told(tmp_path):
+    def model(streak):
+        grain = {"_target_": "vst.networks.CameraGrain", "streak": streak}
+        return {**MODEL, "generator": {**MODEL["generator"], "grain": 4}, "grain": grain}
+
+    save_stylizer(tmp_path / "s.pt", stylizer_content(build_stylizer(model(3)), model(3), "x"))
+    assert "model.grain.streak=3 keeps them" in initialise(build_stylizer(model(8)), None, tmp_path / "s.pt")
+    assert "grain.streak" not in initialise(build_stylizer(model(3)), None, tmp_path / "s.pt")

@@ -16,6 +16,7 @@ from vst.pruning import prune
 from vst.schema import TrainConfig
 
 RESIDUAL, GUIDED = "vst.networks.ResidualGenerator", "vst.networks.GuidedGenerator"
+GRAIN = "vst.networks.CameraGrain"
 MEMORIES = {"gru": "ConvGRU", "aligned": "AlignedConvGRU", "none": "Stateless"}
 
 
@@ -224,10 +225,12 @@ def test_a_pruned_run_goes_on_without_cutting_again(folder: Path, monkeypatch: p
         (["experiment=distill", "teacher={folder}/none.pt"], "none.pt': not found"),
         (["experiment=distill", "teacher={folder}/old.pt"], "old.pt: checkpoint format 99, this vst reads 1"),
         (["experiment=prune", "init_from={folder}/old.pt"], "old.pt: checkpoint format 99, this vst reads 1"),
+        (["experiment=distill", "teacher={folder}/dabs.pt", "model=convgru"], "add model.grain.streak=0"),
     ],
 )
 def test_what_is_missing_is_told_before_anything_is_built(folder: Path, overrides: list[str], said: str) -> None:
     save_stylizer(folder / "old.pt", {**content_of(model_of()), "format": 99})
+    save_stylizer(folder / "dabs.pt", content_of(model_of(grain=4) | {"grain": {"_target_": GRAIN}}))
     broken = [line.format(folder=folder) for line in overrides]
     # The style and the data are missing too, but nobody has looked for them yet.
     with pytest.raises(UserError, match=said) as caught:

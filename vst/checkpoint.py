@@ -109,7 +109,16 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
         opponent = _checked(_under("discriminator.", checkpoint.get("state_dict", {})), path)
         fits = not _differing(opponent, discriminator.state_dict())
         said.append(f"discriminator {_take(discriminator, opponent if fits else {})}")
+    ours, theirs = getattr(stylizer.grain, "streak", None), streak_of(content["model"])
+    if None not in (ours, theirs) and ours != theirs:
+        said.append(f"its grain had other streaks: model.grain.streak={theirs} keeps them")
     return f"{path} (style {content.get('style')}): {', '.join(said)}"
+
+
+def streak_of(model_config: dict[str, Any]) -> int | None:
+    """How far the grain of a model is drawn out (`vst.networks.CameraGrain`), None for a model without grain."""
+    grain = model_config.get("grain") or {}
+    return grain.get("streak", 0) if grain.get("_target_") == "vst.networks.CameraGrain" else None
 
 
 def _with_grain_of(

@@ -12,6 +12,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.batch_size": (1, inf),
     "data.steps_per_epoch": (1, inf),
     "data.num_workers": (0, inf),
+    "data.blur": (0, 16),
     "strength": (0, 1),
     "calm": (0, 1),
     "preserve_color": (0, 1),

@@ -36,14 +36,17 @@ def test_sliced_wasserstein_does_not_care_where_patches_are():
 def test_sliced_wasserstein_wants_texture_in_each_picture_and_colours_in_all_together():
     """Two halves of what the style has, in two pictures: of its texture, or of its tones."""
     torch.manual_seed(0)
-    rough = 0.5 + 0.2 * torch.randn(2, 3, 64, 64)
-    smoother = [(0.5 + d * (rough - 0.5)) for d in (0.5, 1.5)]
+    rough, fresh = 0.1 * torch.randn(2, 2, 3, 64, 64)
+    halves = torch.ones(64)
+    halves[:32], halves[32:] = 0.5, 1.5
     texture = SlicedWasserstein(1.0, levels=1, zero_mean=1.0, samples=4096)
-    by_picture = torch.cat([smoother[0][:1], smoother[1][1:]])
-    by_quarter = torch.cat([smoother[0][..., :32], smoother[1][..., 32:]], -1)
-    for uneven in (by_picture, by_quarter):
-        assert texture(*make(uneven, style=rough)) > 4 * texture(*make(rough, style=rough))
+    assert texture(*make(0.5 + fresh, style=0.5 + rough)) < 0.1
+    style = 0.5 + rough * torch.tensor([0.5, 1.5])[:, None, None, None]
+    # All of their places together have the distribution of the style's, so that a pooled distance would be small.
+    for strength in (torch.tensor([0.5, 1.5])[:, None, None, None], halves):
+        assert texture(*make(0.5 + fresh * strength, style=style)) > 0.2
 
+    rough = 0.5 + 2 * rough
     tones = torch.cat([rough - 0.3, rough + 0.3])
     colours = SlicedWasserstein(1.0, levels=1, zero_mean=0.0, samples=4096)
     one_each = torch.cat([rough[:1] - 0.3, rough[1:] + 0.3])
@@ -117,6 +120,8 @@ def test_a_pyramid_ends_where_no_filter_fits(kind):
     [
         (SlicedWasserstein, {"levels": 0}, "levels: 0 is not 1 or more"),
         (SlicedWasserstein, {"banks": 0}, "banks: 0 is not 1 or more"),
+        (SlicedWasserstein, {"samples": 0}, "samples: 0 is not 2 or more"),
+        (SlicedWasserstein, {"zero_mean": -0.2}, "zero_mean: -0.2 does not lie between 0 and 1"),
         (RandomFilterGram, {"filters": 2}, "filters: 2 is not 3 or more"),
     ],
 )

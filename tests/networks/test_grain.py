@@ -34,6 +34,40 @@ def test_the_plane_is_periodic_of_deviation_one_and_always_the_same():
     assert np.isclose(float(plane.double().abs().sum()), float(noise_plane(4).double().abs().sum()))
 
 
+@pytest.mark.parametrize("streak", [0, 8])
+def test_the_plane_has_no_seam(streak):
+    inner = noise_plane(4, streak)[..., :PERIOD, :PERIOD]
+    for axis in (2, 3):
+        steps = (inner.roll(-1, axis) - inner).square().mean((0, 1, 5 - axis)).sqrt()
+        assert steps[-1] < steps[:-1].max(), "from the last line to the first as between all others"
+
+
+def test_a_model_from_before_streaks_keeps_its_grain():
+    config = {
+        "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1, "grain": 4},
+        "temporal": {"_target_": "vst.networks.Stateless"},
+        "grain": {"_target_": "vst.networks.CameraGrain", "channels": 4, "cell": 4},
+    }
+    plane = build_stylizer(config).grain.plane
+    assert torch.equal(plane, noise_plane(4)) and not torch.equal(plane, noise_plane(4, 8))
+    assert float(plane.double().square().sum()) == pytest.approx(264288.69, rel=1e-6)
+
+
+@pytest.mark.parametrize("streak", [-1, 65, 1.5, True])
+def test_streaks_that_cannot_be_drawn_are_refused(streak):
+    with pytest.raises(ValueError, match="is not a whole number from 0 to 64"):
+        CameraGrain(streak=streak)
+
+
+def test_noise_of_other_streaks_is_not_repeated():
+    student, teacher = CameraGrain(streak=8), CameraGrain()
+    teacher.repeat(student)
+    assert teacher.strength == 0
+    other = CameraGrain(streak=8)
+    other.repeat(student)
+    assert other.strength == student.strength == 1
+
+
 def test_streaks_are_long_and_bend():
     """Along the direction of least change it changes several times less than across, and directions are all there."""
     inner = noise_plane(4, streak=8)[..., :PERIOD, :PERIOD]
@@ -145,6 +179,14 @@ def test_it_is_gone_from_what_moves_in_the_second_frame_and_later_fades_slowly()
     assert on_it(80) > 0.5 and on_it(80, 90) < 0.2 * on_it(80)
     assert on_it(None, None, 80) > 0.6 * on_it(None)
     assert on_it(None, None, 74, 80, 86, 92, 98) < 0.2 * on_it(None)
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.3, 0.5])
+def test_a_blend_or_a_flash_at_the_beginning_does_not_take_it_all(mix):
+    """The first frame of a scene may still show the one before, or white."""
+    photo, other = photograph(240, 320), photograph(240, 320, seed=3) if mix else torch.ones(1, 3, 240, 320)
+    made = noise_of(CameraGrain().eval(), [mix * photo + (1 - mix) * other, photo, photo, photo])
+    assert all(noise.abs().mean() > 0.6 * made[0].abs().mean() for noise in made)
 
 
 def test_tiles_of_places_are_pieces_of_the_whole():

@@ -306,8 +306,9 @@ def test_the_tone_is_the_stylizers_own_on_bytes(tmp_path):
     assert np.array_equal(again, fresh), "a cut must forget the film's tone"
 
 
-def test_files_of_older_versions_are_told() -> None:
+@pytest.mark.parametrize("missing", ["vst_grain", "vst_grain_streak"])
+def test_files_of_older_versions_are_told(missing: str) -> None:
     metadata = FrameGraph(stylizer()).info.to_metadata()
-    del metadata["vst_grain"]
+    del metadata[missing]
     with pytest.raises(UserError, match="exported by an older vst"):
         GraphInfo.from_metadata(metadata, "old.onnx")

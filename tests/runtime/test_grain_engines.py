@@ -149,3 +149,11 @@ def test_calibration_sees_what_engines_give() -> None:
     assert not np.array_equal(found[1]["frame"][0, 24:72, 24:88], frames[2]), "in the tone of the style"
     assert found[1]["grain"].std() > 5 and found[0]["first"] and not found[1]["first"]
     assert np.abs(found[2]["state_0"]).max() > 0
+
+
+def test_streaks_have_a_cache_of_their_own() -> None:
+    round_ones, streaks = stylizer(), stylizer()
+    round_ones.grain = CameraGrain(4, 4)
+    assert build.fingerprint(round_ones) != build.fingerprint(streaks)
+    assert opened(round_ones, "onnxruntime").info.grain_streak == 0
+    assert opened(streaks, "onnxruntime").info.grain_streak == 8

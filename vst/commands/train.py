@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from vst.checkpoint import check_resumable, read_stylizer, read_training
+from vst.checkpoint import check_resumable, read_stylizer, read_training, streak_of
 from vst.commands.common import ending, quiet_libraries
 from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
@@ -54,6 +54,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     elif cfg.prune > 0:
         take_pruned_model(cfg)
     teacher = read_stylizer(cfg.teacher) if cfg.teacher else None  # before anything is built
+    if teacher is not None:
+        _check_streaks(cfg, teacher["model"])
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
     if note := few_pictures(plain(cfg.loss), style.count):
@@ -85,6 +87,16 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         trainer.fit(task, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return metrics, {"task": task, "data": data, "trainer": trainer, "style": style}
+
+
+def _check_streaks(cfg: DictConfig, taught: dict[str, Any]) -> None:
+    """UserError where model and teacher would see different noise: the student would learn the mean of its strokes."""
+    ours, theirs = streak_of(plain(cfg.model)), streak_of(taught)
+    if None not in (ours, theirs) and ours != theirs:
+        raise UserError(
+            f"teacher={cfg.teacher}: its grain is drawn out by {theirs} places, that of the model by {ours}; "
+            f"add model.grain.streak={theirs}"
+        )
 
 
 def take_pruned_model(cfg: DictConfig) -> None:

@@ -32,6 +32,8 @@ class _RandomFilterTerm(LossTerm):
         for name, value, least in (("levels", levels, 1), ("banks", banks, 1), ("filters", filters, len(self.SIZES))):
             if value < least:
                 raise ValueError(f"{name}: {value} is not {least} or more")
+        if not 0 <= zero_mean <= 1:
+            raise ValueError(f"zero_mean: {zero_mean} does not lie between 0 and 1")
         self.levels = levels
         self.zero_mean = zero_mean
         for size, bank in _random_filters(self.SIZES, banks, filters // len(self.SIZES), zero_mean).items():
@@ -76,7 +78,7 @@ class SlicedWasserstein(_RandomFilterTerm):
         banks: banks of filters made at the start.
         filters: filters in a bank, a third each of 3, 5 and 7 pixels.
         zero_mean: share of the filters with zero mean.
-        samples: patches drawn from each side for a comparison, about; twice as many of all quarters.
+        samples: patches drawn from each side for a comparison, about; of the quarters of each picture half as many.
     """
 
     def __init__(
@@ -90,11 +92,14 @@ class SlicedWasserstein(_RandomFilterTerm):
         schedule: Callable[[float], float] | None = None,
     ) -> None:
         super().__init__(weight, schedule, levels, banks, filters, zero_mean)
+        if samples < 2:
+            raise ValueError(f"samples: {samples} is not 2 or more")
         self.samples = samples
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         levels = self.pyramid(outputs.still.float(), batch.all_style.float())
-        return torch.stack([self._distance(*level) for level in levels]).mean()
+        with torch.autocast(outputs.still.device.type, enabled=False):  # faint texture needs the digits
+            return torch.stack([self._distance(*level) for level in levels]).mean()
 
     def _distance(self, picture: Tensor, style: Tensor, sizes: list[int]) -> Tensor:
         distances = []
@@ -105,8 +110,8 @@ class SlicedWasserstein(_RandomFilterTerm):
             b = _responses(style, bank, self.samples).flatten(1)
             scale = b.std(dim=1, keepdim=True, correction=0).clamp_min(1e-3)  # one response has a deviation of 0
             b = b / scale
-            # Twice the samples, for four times the sets of them.
-            parts = _responses(_quarters(picture), bank, 2 * self.samples) / scale[:, None]
+            # Not fewer from each where there are more: few samples of a wide distribution look narrow.
+            parts = _responses(_quarters(picture), bank, self.samples * len(picture) // 2) / scale[:, None]
             whole = _responses(picture, bank, self.samples).flatten(1) / scale
             each = _wasserstein(parts[:texture], b[:texture, None]).mean(1)
             distances.append(torch.cat([each, _wasserstein(whole[texture:], b[texture:])]).mean())
@@ -185,7 +190,8 @@ def _quarters(pictures: Tensor) -> Tensor:
 
 
 def _wasserstein(a: Tensor, b: Tensor) -> Tensor:
-    """Wasserstein-1 distance (...) of samples (..., n) and (..., m), each sorted; of the larger set, n of its m."""
+    """Wasserstein-1 distance (...) of samples (..., n) and (..., m); of the larger set, as many quantiles as the
+    smaller one has samples."""
     a, b = (x.sort(dim=-1).values for x in (a, b))
     count = min(a.shape[-1], b.shape[-1])
     a, b = (x[..., _evenly(x.shape[-1], count).to(x.device)] for x in (a, b))

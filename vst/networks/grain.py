@@ -12,6 +12,7 @@ and Leedom 1993) it becomes streaks that bend and swirl, which a network has onl
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ GrainState = tuple[Tensor, Tensor, Tensor]
 STEPS = 32  # of the noise in a deviation: it is rounded, because engines work on bytes
 PERIOD = 256  # places after which the noise repeats, along each side
 _COARSE = 4  # how much larger the grains of the second half of the channels are
+_LONGEST = 64  # streak that is drawn, places
 _EDDY = 32  # places from one bend of the streaks to the next, about
 _ROWS = 128  # samples along the short side of the picture that motion is seen in
 _GREY = (0.299, 0.587, 0.114)
@@ -34,6 +36,7 @@ _NEAR = 3  # blocks around one that moves
 _MOVED = 16 / 255  # difference of brightness that shows motion
 _UNREST = (0.1, 0.5)  # share of samples that move in blocks where the noise begins to fade, and where it is gone
 _RISE = 0.2  # largest fading from frame to frame
+_ALL = 0.6  # share of the second frame that moves by itself, from which on it is none of it
 _REST = 0.97  # what is left of it one frame later
 
 
@@ -52,13 +55,16 @@ class CameraGrain(nn.Module):
 
     def __init__(self, channels: int = 4, cell: int = 4, streak: int = 0) -> None:
         super().__init__()
-        if streak < 0:
-            raise ValueError(f"streak: {streak} is not 0 or more")
+        if type(streak) is not int or not 0 <= streak <= _LONGEST:
+            raise ValueError(f"streak: {streak} is not a whole number from 0 to {_LONGEST}")
         if channels < 2 or channels % 2:
             raise ValueError(f"channels: {channels} is not an even number of 2 or more; model/grain=none is no grain")
         self.channels, self.cell, self.streak = channels, cell, streak
         self.strength, self.origin = 1.0, (0.0, 0.0)  # not the average's: what it shows is always the same
         self.register_buffer("plane", noise_plane(channels, streak), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, cell={self.cell}, streak={self.streak}"
 
     def shuffle(self) -> None:
         """For training: begin the films to come at another place of the noise, and with less of it in two of three
@@ -148,13 +154,17 @@ class CameraGrain(nn.Module):
         least, most = _UNREST
         now = ((share - least) / (most - least)).clamp(0, 1)
         if not self.training:  # whose clips are too short for it
-            # At once in the second frame, where nobody sees it so soon after a cut; then slowly.
-            now = torch.where(unrest < 0, now, torch.minimum(now, unrest + _RISE))
+            # At once in the second frame, where nobody sees it so soon after a cut; then slowly. Where all of the
+            # picture changed, the first frame was a blend or a flash, and says nothing of what moves.
+            known = (unrest < 0) & (now.mean((2, 3), keepdim=True) < _ALL)
+            now = torch.where(known, now, torch.minimum(now, unrest.clamp_min(0) + _RISE))
         return torch.maximum(now, unrest * _REST)
 
 
+@cache
 def noise_plane(channels: int, streak: int = 0) -> Tensor:
-    """(1, C, PERIOD + 1, PERIOD + 1), periodic, of deviation 1, smooth enough to be interpolated; always the same."""
+    """(1, C, PERIOD + 1, PERIOD + 1), periodic, of deviation 1, smooth enough to be interpolated; always the same.
+    Nobody may write to it: all share it."""
     random = np.random.RandomState(0)  # its numbers are frozen, unlike those of newer generators
     fine, coarse = (_smooth(random, channels // 2, larger) for larger in (1, _COARSE))
     if streak:
