@@ -53,6 +53,15 @@ def test_a_model_from_before_streaks_keeps_its_grain():
     assert float(plane.double().square().sum()) == pytest.approx(264288.69, rel=1e-6)
 
 
+def test_a_plane_that_inference_made_serves_training_too():
+    noise_plane.cache_clear()
+    with torch.inference_mode(), torch.device("meta"):
+        assert noise_plane(4, 8).device.type == "cpu"
+    made = stylizer(grain=CameraGrain(streak=8)).train()
+    made(photograph(64, 64)[:, None])[0].mean().backward()
+    assert not made.grain.plane.is_inference() and made.generator.stem.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("streak", [-1, 65, 1.5, True])
 def test_streaks_that_cannot_be_drawn_are_refused(streak):
     with pytest.raises(ValueError, match="is not a whole number from 0 to 64"):

@@ -162,6 +162,7 @@ class CameraGrain(nn.Module):
 
 
 @cache
+@torch.inference_mode(False)  # whoever asks first: training uses it too
 def noise_plane(channels: int, streak: int = 0) -> Tensor:
     """(1, C, PERIOD + 1, PERIOD + 1), periodic, of deviation 1, smooth enough to be interpolated; always the same.
     Nobody may write to it: all share it."""
@@ -193,7 +194,8 @@ def _drawn_out(plane: Tensor, heights: Tensor, streak: int) -> Tensor:
     plane, along = (F.pad(x, (1,) * 4, "circular") for x in (plane, along))
     total = plane[..., 1:-1, 1:-1]
     for way in (1, -1):
-        y, x = (torch.arange(PERIOD) + 0.5)[:, None], torch.arange(PERIOD) + 0.5
+        x = torch.arange(PERIOD, device=plane.device) + 0.5
+        y = x[:, None]
         for step in range(1, streak + 1):
             dx, dy = _sampled(along, x % PERIOD + 1, y % PERIOD + 1)[0]
             x, y = x + way * dx, y + way * dy
