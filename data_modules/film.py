@@ -14,7 +14,7 @@ import numpy as np
 from data_modules.styles import Pictures, slug
 from data_modules.video_cache import fit, progress_bar
 from vst.errors import UserError
-from vst.video.clips import FrameIndex, upright
+from vst.video.clips import FrameIndex, upright, upright_size
 from vst.video.probe import VideoInfo, probe
 
 THUMBNAIL = (16, 16)
@@ -63,7 +63,7 @@ class VideoStyle(Pictures):
 
 @dataclass(frozen=True, eq=False)
 class FilmFrame:
-    """A frame `picture` (h, w, 3) uint8 RGB that plays at `time` seconds."""
+    """A frame `picture` (h, w, 3) uint8 RGB that plays `time` seconds after the first one."""
 
     time: float
     picture: np.ndarray
@@ -79,22 +79,20 @@ class _Selection:
         self.every, self.least, self.limit = every, least, limit
         self.frames: list[FilmFrame] = []
         self.left_out = {"near-duplicates": 0, "blank": 0}
-        self._fps = float(info.fps)
+        self._fps, self._begin = float(info.fps), float(info.first * info.time_base)
         self._size: tuple[int, int] | None = None
         self._thumbnails: list[np.ndarray] = []
         self._count, self._last = 0, -np.inf
 
     def __call__(self, frame: av.VideoFrame) -> None:
-        time = self._count / self._fps if frame.time is None else frame.time
+        time = self._count / self._fps if frame.time is None else frame.time - self._begin
         self._count += 1
         # Half a frame early is on time: intervals are rarely a whole number of frames.
         if time < self._last + self.every - 0.5 / self._fps:
             return
         self._last = time
         if self._size is None:
-            turned = round(frame.rotation / 90) % 2
-            sides = (frame.height, frame.width) if turned else (frame.width, frame.height)
-            self._size = fit(*sides, self.least)
+            self._size = fit(*upright_size(frame), self.least)
         self._consider(FilmFrame(time, np.ascontiguousarray(upright(frame, self._size))))
 
     def _consider(self, frame: FilmFrame) -> None:

@@ -32,14 +32,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from data_modules.frames import frame_files, frame_folders, visit_frames
 from vst.cuts import CutDetector
 from vst.errors import UserError
-from vst.video.clips import FrameIndex, upright
+from vst.video.clips import FrameIndex, upright, upright_size
 from vst.video.probe import probe
 
 log = logging.getLogger(__name__)
 
 EXTENSIONS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 PICTURES = (".jpg", ".jpeg", ".png")
-CACHE_FORMAT = 1  # raise it when copies or their indices change, so that old ones are made again
+CACHE_FORMAT = 2  # raise it when copies or their indices change, so that old ones are made again
 GROUP = 16  # frames per group of pictures: a random clip decodes half of one in vain
 SMALLEST = 16  # pixels: what the cut detector and the encoder need
 STALE_SECONDS = 3600
@@ -198,8 +198,7 @@ class _Pass:
         self._container.mux(self._stream.encode(None))
 
     def _fit(self, frame: av.VideoFrame) -> tuple[int, int]:
-        turned = round(frame.rotation / 90) % 2
-        width, height = (frame.height, frame.width) if turned else (frame.width, frame.height)
+        width, height = upright_size(frame)
         if min(width, height) < SMALLEST:
             raise UserError(f"{width} x {height} pixels are too few, {SMALLEST} a side is the least")
         return fit(width, height, self._short_side)

@@ -71,6 +71,7 @@ def make_video(
     audio: str | None = None,
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
+    mirrored: tuple[bool, bool] = (False, False),
     options: dict[str, str] | None = None,
     faststart: bool = True,
 ) -> Path:
@@ -78,7 +79,8 @@ def make_video(
 
     `pts` in milliseconds makes the frame rate variable. `audio`: None, "aac", "5.1" (aac of six channels), "opus" or
     "multi" (two aac tracks), a sine of the video's length. `rotation`: the display tag, as `frame.rotation` gives it
-    back. `options` go to the encoder. `faststart` puts an mp4's header first, so that a truncated file still opens.
+    back; `mirrored`: whether it then mirrors left to right, and top to bottom. `options` go to the encoder.
+    `faststart` puts an mp4's header first, so that a truncated file still opens.
     """
     path = Path(path)
     frames = pattern_frames(n, width, height) if frames is None else frames
@@ -91,8 +93,8 @@ def make_video(
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = pix_fmt
         video.time_base = video.codec_context.time_base = time_base
-        if rotation:
-            video.set_display_rotation(rotation)
+        if rotation or any(mirrored):
+            video.set_display_rotation(rotation, *mirrored)
         layout = "5.1" if audio == "5.1" else "mono"
         tracks = [_audio_stream(container, name, layout) for name in _audio_names(audio)]
         for image, stamp in zip(frames, stamps, strict=True):
@@ -158,6 +160,23 @@ def add_extras(source: Path, target: Path, subtitles: str, attachment: bool = Fa
                 line.duration, line.time_base, line.stream = 400, unit, track
                 after.mux(line)
             packet.stream = copies[packet.stream.index]
+            after.mux(packet)
+    return target
+
+
+def recorded_at(source: Path, target: Path, begin: float, sound_later: float = 0) -> Path:
+    """Copy `source` to `target` with all times later by `begin` seconds, and those of the sound by `sound_later` more:
+    what a recorder leaves whose clock has run for long. A transport stream wraps its clock around at 95443.7 s.
+    """
+    with av.open(str(source)) as before, av.open(str(target), "w", options={"avoid_negative_ts": "disabled"}) as after:
+        copies = {s.index: after.add_stream_from_template(s) for s in before.streams}
+        after.set_chapters(before.chapters())
+        for packet in before.demux():
+            if not packet.size:
+                continue
+            later = begin + (sound_later if packet.stream.type == "audio" else 0)
+            shift = round(Fraction(later) / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, copies[packet.stream.index]
             after.mux(packet)
     return target
 

@@ -14,6 +14,7 @@ from vst.cuts import CutDetector
 from vst.memory import load_memory, read_memory
 from vst.planes import PlaneFormat
 from vst.progress import Meter
+from vst.video.orientation import UPRIGHT
 from vst.video.reader import Frame
 from vst.video.segments import SegmentedWriter
 from vst.video.sink import Sink
@@ -34,6 +35,7 @@ class FrameEngine(Protocol):
     - `at(seconds)`, called before each frame with its time in the output, for looks that change over time;
     - `keep_black(border)`, called before each frame with its `Frame.border` or None, which it leaves black;
     - `output_size(width, height) -> (width, height)`, of what it makes of an upright frame, if that is another;
+    - `keeps_view`, False where it makes it of a part of the frame, or puts something beside it;
     - `read_state()`, the memory after a frame as a list of tensors or arrays, and `load_state(list)`, which takes
       them back, as tensors, when a frame of the same size has been painted since `reset`: what `resume` asks for;
     - `film`, tensors that belong to the memory as well (`vst.runtime.Engine.film`);
@@ -108,7 +110,7 @@ class Pipeline:
         self.cuts = 0
         self._source, self._sink, self._meter = source, sink, meter
         self._engine, self._planes = without_rgb(source, engine, sink) if planes else (engine, None)
-        self._turns_back = round(sink.info.rotation / 90)
+        self._orientation = sink.info.orientation
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
         self._decoded, self._finished, self._buffers = (_Pipe(QUEUE_LENGTH, self._stop) for _ in range(3))
@@ -157,9 +159,7 @@ class Pipeline:
 
     def _infer(self) -> None:
         engine, unit = self._engine, self._source.info.time_base
-        width, height = self._sink.info.width, self._sink.info.height
-        if self._turns_back % 2:
-            width, height = height, width
+        width, height = self._sink.info.upright_size
         shape = (height, width, 3) if self._planes is None else (height * 3 // 2, width)
         for _ in range(QUEUE_LENGTH):
             self._buffers.put(np.empty(shape, np.uint8))
@@ -189,7 +189,7 @@ class Pipeline:
 
     def _encode(self) -> None:
         while (job := self._finished.get()) is not None:
-            turned = job.image if self._planes is not None else np.rot90(job.image, -self._turns_back)
+            turned = job.image if self._planes is not None else self._orientation.stored(job.image)
             self._sink.write(turned, job.pts, job.duration)
             self._buffers.put(job.image)
             if job.state is not None:
@@ -220,9 +220,10 @@ def without_rgb(source: Source, engine: FrameEngine, sink: Sink) -> tuple[FrameE
     if planes is None or planes != getattr(sink, "planes", None) or not hasattr(engine, "for_planes"):
         return engine, None
     before, after = source.info, sink.info
-    if before.rotation or after.rotation or (before.width, before.height) != (after.width, after.height):
+    size = (before.width, before.height)
+    if {before.orientation, after.orientation} != {UPRIGHT} or size != (after.width, after.height):
         return engine, None
-    found = engine.for_planes(planes, (before.width, before.height))
+    found = engine.for_planes(planes, size)
     return (engine, None) if found is None else (found, planes)
 
 
@@ -234,9 +235,9 @@ def upright_frames(
         for frame in source.read(first, planes=True):
             yield frame, frame.image, planes.samples(frame.image)
         return
-    turns = round(source.info.rotation / 90)
+    orientation = source.info.orientation
     for frame in source.read(first) if first else source:
-        yield frame, np.ascontiguousarray(np.rot90(frame.image, turns)), frame.image
+        yield frame, orientation.upright(frame.image), frame.image
 
 
 def _named(prefix: str, arrays: Arrays) -> dict[str, np.ndarray]:

@@ -91,7 +91,7 @@ def film(video: Path | str | None) -> list[np.ndarray]:
     frames: list[np.ndarray] = []
     with VideoReader(video) as reader:
         for frame in islice(reader, FRAMES):
-            frames.append(_shrunk(frame.image))
+            frames.append(_shrunk(reader.info.orientation.upright(frame.image)))
     return list(islice(cycle([*frames, *frames[-2:0:-1]]), FRAMES))
 
 

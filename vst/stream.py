@@ -20,8 +20,9 @@ from vst.pipeline import FrameEngine, Pipeline
 from vst.progress import Meter
 from vst.video.probe import VideoInfo, is_stream
 from vst.video.segments import SegmentedWriter
-from vst.video.sink import STDOUT, Sink, open_sink, upright
+from vst.video.sink import STDOUT, Sink, open_sink
 from vst.video.source import Source, find_inputs, open_source
+from vst.video.spatial import NOTHING
 
 MIN_SIDE = 16
 AUDIO = ("copy", "none")
@@ -78,8 +79,8 @@ def stylize_video(
     An engine of `vst.runtime` runs where it was opened. A module
     `stylizer(frames (1, 3, H, W) float32 in [0, 1], None, state) -> (frames, state)` is moved to `device` and
     run in evaluation mode, frame after frame; its state starts at None. Both forget at every hard cut. The
-    frames they see are upright: a rotation tag is applied before it and undone after it, so that strokes lie
-    as in a picture shot upright, while the file keeps its layout and tag. They see 8 bits of each colour; a
+    frames they see are upright: a display matrix (turned, mirrored) is applied before it and undone after it, so that
+    strokes lie as in a picture shot upright, while the file keeps its layout and tag. They see 8 bits of each colour; a
     video of 10 bits stays one, painted with 8.
 
     `input` is a video file, an address that FFmpeg reads, `-` for standard input, a picture, a folder or pattern of
@@ -167,12 +168,15 @@ def _check_distinct(input: Input, output: str | Path) -> None:
 
 
 def _output_info(info: VideoInfo, engine: FrameEngine) -> VideoInfo:
-    """The description of what the engine makes of the source, stored with the same rotation."""
+    """The description of what the engine makes of the source, stored with the same orientation."""
     if not hasattr(engine, "output_size"):
         return info
-    size = engine.output_size(*info.upright_size)
-    width, height = size if upright(info).width == info.width else size[::-1]
-    return replace(info, width=width, height=height)
+    width, height = info.orientation.size(*engine.output_size(*info.upright_size))
+    info = replace(info, width=width, height=height)
+    if info.spatial and not getattr(engine, "keeps_view", True):
+        _log.warning("%s: left out, as the picture is another: %s", info.path, ", ".join(info.spatial.names))
+        return replace(info, spatial=NOTHING)
+    return info
 
 
 def _resumable(output: str | Path) -> Path:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.media import decode_sequentially, make_video, read_number, read_numbers
+from tests.media import decode_sequentially, make_video, read_number, read_numbers, recorded_at
 from tests.studio.serving import Client, running
 from vst.studio import app, jobs, uploads
 from vst.studio.refusal import Refusal
@@ -99,6 +99,34 @@ def test_a_rotated_film_is_shown_upright(studio: Client, tmp_path: Path) -> None
     assert (sent["width"], sent["height"]) == (96, 64)
     still = picture(studio.ask("GET", f"/api/uploads/{sent['id']}/still.jpg?at=0").body)
     assert read_number(still, rotation=90) == 0
+
+
+@pytest.mark.parametrize("flips", [(True, False), (False, True)])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_mirrored_film_is_shown_as_players_show_it(
+    rotation: int, flips: tuple[bool, bool], studio: Client, tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "film.mp4", n=6, rotation=rotation, mirrored=flips)
+    sent = studio.upload(path).json
+    assert (sent["width"], sent["height"]) == ((64, 96) if rotation else (96, 64))
+    still = picture(studio.ask("GET", f"/api/uploads/{sent['id']}/still.jpg?at=0").body)
+    assert read_number(np.rot90(still[:: -1 if flips[1] else 1, :: -1 if flips[0] else 1], -rotation // 90)) == 0
+
+
+@pytest.mark.parametrize("kind", ["ts", "mkv"])
+def test_a_recording_of_a_second_is_not_too_long(kind: str, studio: Client, tmp_path: Path) -> None:
+    """Its clock has run for eleven hours; ten minutes are the limit."""
+    plain = make_video(tmp_path / "plain.mkv", n=30, audio="aac")
+    sent = studio.upload(recorded_at(plain, tmp_path / f"film.{kind}", 40_000))
+    assert sent.status == 201 and sent.json["seconds"] == pytest.approx(1.2, abs=0.05)
+    still = picture(studio.ask("GET", f"/api/uploads/{sent.json['id']}/still.jpg?at=0.5").body)
+    assert read_number(still) == 12
+    render = studio.render(sent.json["id"], "same").json["id"]
+    assert studio.until(render, "done")["frames"] == 30
+    result = tmp_path / "result.mp4"
+    result.write_bytes(studio.ask("GET", f"/api/renders/{render}/video").body)
+    with av.open(str(result)) as container:
+        assert container.duration / av.time_base == pytest.approx(1.22, abs=0.05)
 
 
 def test_progress_is_told_as_events(studio: Client, film: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -154,25 +153,3 @@ def test_what_is_not_a_video_is_told_in_one_line(make, words: str, tmp_path: Pat
     with pytest.raises(UserError, match=words) as caught:
         probe(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("rotation", [90, -90, 180])
-def test_a_rotation_beside_what_pyav_has_no_name_for(
-    rotation: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = media.make_video(tmp_path / "v.mp4", n=2, rotation=rotation)
-    expected = probe(path).display_matrix
-
-    class Frame:
-        def __init__(self, frame: av.VideoFrame) -> None:
-            self._frame = frame
-
-        def __getattr__(self, name: str):
-            if name == "side_data":
-                raise ValueError("31 is not a valid Type")
-            return getattr(self._frame, name)
-
-    module = sys.modules["vst.video.probe"]  # the package gives its function that name
-    decode = module._decode_one
-    monkeypatch.setattr(module, "_decode_one", lambda *arguments: Frame(decode(*arguments)))
-    assert probe(path).display_matrix == expected

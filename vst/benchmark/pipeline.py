@@ -126,9 +126,7 @@ class _Stages:
 
     def _lying(self, image: np.ndarray) -> np.ndarray:
         """An upright image as it is stored."""
-        if self._planes is not None:
-            return image
-        return np.ascontiguousarray(np.rot90(image, -round(self._info.rotation / 90)))
+        return image if self._planes is not None else self._info.orientation.stored(image)
 
     def describe(self) -> dict[str, Any]:
         info = self._info

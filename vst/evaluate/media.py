@@ -78,9 +78,9 @@ def read_video(
     else:
         frames = []
         with VideoReader(path) as reader:
-            turns = round(reader.info.rotation / 90)
+            orientation = reader.info.orientation
             for frame in reader:
-                frames.append(_scaled(np.rot90(frame.image, turns), width, size, path))
+                frames.append(_scaled(orientation.upright(frame.image), width, size, path))
                 if len(frames) == limit:
                     break
             damaged = reader.damaged

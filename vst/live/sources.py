@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 from vst.errors import UserError
 from vst.live.protocols import SCHEMES, reason, scheme_of, unsupported
 from vst.video import VideoReader, probe
+from vst.video.orientation import orientation_of
 
 KINDS = "webcam, webcam:1, /dev/video0, screen, a video file, or a URL of " + ", ".join(SCHEMES)
 _SCREENS = {"linux": "x11grab", "darwin": "avfoundation", "win32": "gdigrab"}
@@ -111,7 +112,7 @@ class FileSource(Source):
         self.fps = float(self._info.fps)
 
     def frames(self, stop: threading.Event) -> Iterator[np.ndarray]:
-        turns = round(self._info.rotation / 90)
+        orientation = self._info.orientation
         with VideoReader(self._info.path) as reader:
             while not stop.is_set():
                 pacer, count = _Pacer(stop), 0
@@ -119,7 +120,7 @@ class FileSource(Source):
                     pacer(float(frame.pts * frame.time_base))
                     if stop.is_set():
                         return
-                    yield np.ascontiguousarray(np.rot90(frame.image, turns))
+                    yield orientation.upright(frame.image)
                 if count == 0:
                     raise UserError(reader.damaged or f"{self.name}: no frame could be read")
                 pacer(float((frame.pts + frame.duration) * frame.time_base))  # the last frame is shown as well
@@ -252,5 +253,4 @@ def _rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     rgb = converter.reformat(
         frame, format="rgb24", src_color_range=int(frame.color_range), dst_colorspace="ITU601"
     ).to_ndarray()
-    turns = round(frame.rotation / 90)
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+    return orientation_of(frame).upright(rgb)

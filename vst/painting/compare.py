@@ -34,6 +34,10 @@ class Comparison(Stage):
         width, height = super().output_size(width, height)
         return (2 * width if self._how == "side" else width), height
 
+    @property
+    def keeps_view(self) -> bool:
+        return self._how != "side" and super().keeps_view
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         height, width = frame.shape[:2]
         if self._how == "side":

@@ -34,6 +34,10 @@ class Framed(Stage):
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         return super().output_size(*seen_size((width, height), self._crop, self._size))
 
+    @property
+    def keeps_view(self) -> bool:
+        return self._crop is None and super().keeps_view
+
     def keep_black(self, border: np.ndarray | None) -> None:
         super().keep_black(None if border is None else self._framed(border))
 

@@ -71,6 +71,10 @@ class Stereo:
         assert len(sizes) == 1, sizes
         return both_eyes(*sizes.pop(), self._layout)
 
+    @property
+    def keeps_view(self) -> bool:
+        return all(eye.keeps_view for eye in self._eyes)
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         seen = zip(self._eyes, halves(frame, self._layout), strict=True)
         painted = [eye(np.ascontiguousarray(half)) for eye, half in seen]

@@ -163,7 +163,7 @@ class FileMask:
         return (frame.pts - self._source.info.first) * frame.time_base
 
     def _fitted(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
-        turned = np.ascontiguousarray(np.rot90(image, round(self._source.info.rotation / 90)))
+        turned = self._source.info.orientation.upright(image)
         if self._eye is not None:
             number, layout = self._eye
             turned = np.ascontiguousarray(halves(turned, layout)[number])

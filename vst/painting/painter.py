@@ -84,6 +84,11 @@ class Painter:
         """Say how much of each pixel of the next frame is a black border, (H, W) uint8, which is not painted."""
         self._border = border
 
+    @property
+    def keeps_view(self) -> bool:
+        """It shows all of the frame and nothing besides."""
+        return True
+
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of what becomes of a frame of this size: the same."""
         return width, height

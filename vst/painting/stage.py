@@ -22,6 +22,11 @@ class Paints(Protocol):
         """(width, height) of what becomes of a frame of this size. Raises UserError for a size that cannot be."""
         ...
 
+    @property
+    def keeps_view(self) -> bool:
+        """Whether the result shows the whole frame and nothing besides."""
+        ...
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """(H, W, 3) uint8 RGB -> the result of `output_size`, in `out` if given."""
         ...
@@ -51,6 +56,10 @@ class Stage:
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         return self._painter.output_size(width, height)
+
+    @property
+    def keeps_view(self) -> bool:
+        return self._painter.keeps_view
 
     def read_state(self) -> list[np.ndarray]:
         return self._painter.read_state()

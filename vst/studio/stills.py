@@ -81,7 +81,7 @@ def frames_until(info: VideoInfo, seconds: float, count: int, size: tuple[int, i
     with open_input(info.path) as container:
         stream = container.streams[info.stream]
         stream.thread_type = "AUTO"
-        moment = (stream.start_time or 0) + round(seconds / info.time_base)
+        moment = info.first + round(seconds / info.time_base)
         if seconds > 0:
             container.seek(moment, stream=stream, backward=True)
         for frame in container.decode(stream):

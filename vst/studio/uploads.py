@@ -43,8 +43,7 @@ class Upload:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the upright picture."""
-        info = self.info
-        return (info.width, info.height) if round(info.rotation / 90) % 2 == 0 else (info.height, info.width)
+        return self.info.upright_size
 
 
 class Uploads:

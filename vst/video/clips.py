@@ -20,7 +20,8 @@ import numpy as np
 from av.container import InputContainer
 
 from vst.errors import UserError
-from vst.video.probe import open_input, probe
+from vst.video.orientation import orientation_of
+from vst.video.probe import open_input, probe, stated_end
 
 KEY_ATTEMPTS = 4  # key frames tried before a clip is read from the start of the file
 
@@ -30,10 +31,9 @@ class FrameIndex:
     """Every frame of a video that really decodes, in the order of play.
 
     `stream` is the number of the video stream in its container, as `vst.video.probe` chooses it. `width` and
-    `height` are those of the upright picture; `rotation` is how far np.rot90 has to turn the stored one
-    (degrees counter-clockwise). `pts` holds the timestamps in the stream's own unit and `keys` the numbers
-    of the key frames; both are empty where the timestamps are missing or do not rise, and a clip is then
-    read from the file's start. `damaged` says in words why the file ended early, or is None.
+    `height` are those of the upright picture. `pts` holds the timestamps in the stream's own unit and `keys`
+    the numbers of the key frames; both are empty where the timestamps are missing or do not rise, and a clip
+    is then read from the file's start. `damaged` says in words why the file ended early, or is None.
     """
 
     path: str
@@ -41,7 +41,6 @@ class FrameIndex:
     num_frames: int
     width: int
     height: int
-    rotation: int
     pts: tuple[int, ...]
     keys: tuple[int, ...]
     damaged: str | None = None
@@ -59,7 +58,7 @@ class FrameIndex:
             stream.thread_type = "AUTO"
             decoding = _Decoding(container, stream)
             for frame in decoding:
-                first = first or (frame.width, frame.height, _quarter_turns(frame) * 90)
+                first = first or upright_size(frame)
                 if frame.key_frame:
                     keys.append(count)
                 pts.append(frame.pts)
@@ -68,12 +67,9 @@ class FrameIndex:
                     visit(frame)
         if first is None:
             raise UserError(f"{path}: no frame of this video can be decoded; give another file")
-        width, height, rotation = first
-        if rotation % 180:
-            width, height = height, width
         if not _rises(pts):
             pts, keys = [], []
-        return cls(str(path), number, count, width, height, rotation, tuple(pts), tuple(keys), decoding.damaged)
+        return cls(str(path), number, count, *first, tuple(pts), tuple(keys), decoding.damaged)
 
     def to_json(self) -> dict[str, Any]:
         """Return the index as plain values."""
@@ -109,11 +105,15 @@ def read_clip(
 
 
 def upright(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
-    """Return a decoded frame as (height, width, 3) uint8 RGB of `size` (width, height), rotation applied."""
-    turns = _quarter_turns(frame)
-    width, height = size if turns % 2 == 0 else size[::-1]
-    picture = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
-    return np.rot90(picture, turns)
+    """Return a decoded frame as (height, width, 3) uint8 RGB of `size` (width, height), turned as it is shown."""
+    orientation = orientation_of(frame)
+    width, height = orientation.size(*size)
+    return orientation.upright(frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA"))
+
+
+def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Width and height of a decoded frame as it is shown, in pixels."""
+    return orientation_of(frame).size(frame.width, frame.height)
 
 
 def _read_from(index: FrameIndex, numbers: range, key: int | None, size: tuple[int, int]) -> np.ndarray | None:
@@ -199,15 +199,10 @@ class _Decoding:
             if self._packets < self.stream.frames:
                 return f"breaks off: it holds {self._packets} of {self.stream.frames} frames"
         elif self.container.duration:
-            promised = (self.container.duration + (self.container.start_time or 0)) / av.time_base
+            promised, begin = stated_end(self.container), (self.container.start_time or 0) / av.time_base
             if self._end < promised - 0.5:
-                return f"breaks off: it ends after {self._end:.1f} of {promised:.1f} s"
+                return f"breaks off: it ends after {self._end - begin:.1f} of {promised - begin:.1f} s"
         return None
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns, 0 to 3, that make the stored picture upright."""
-    return round(frame.rotation / 90) % 4
 
 
 def _rises(pts: list[int | None]) -> bool:

@@ -18,8 +18,9 @@ class Excerpt:
 
     Packets of time `start` <= t < `end` in the input (None: no limit) are copied to t + `shift` in the output,
     as far as that lies at or after `begins`, where the part before hands over. `begins` is None until its
-    first frame is read. What can be read only once is handed over by the reader of its pictures: `container` is
-    open, and its packets arrive in `packets`, as long as `is_copied` says that somebody takes them.
+    first frame is read. `origin` is when the input's picture or sound begins, by its own clock. What can be read
+    only once is handed over by the reader of its pictures: `container` is open, and its packets arrive in `packets`,
+    as long as `is_copied` says that somebody takes them.
     """
 
     location: str | Path
@@ -27,6 +28,7 @@ class Excerpt:
     end: Fraction | None = None
     shift: Fraction = Fraction(0)
     begins: Fraction | None = None
+    origin: Fraction = Fraction(0)
     container: InputContainer | None = None
     packets: deque[Packet] = field(default_factory=deque)
     is_copied: bool = False

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -53,9 +53,11 @@ class PartFile:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    def finish(self) -> None:
-        """Write the end of the file and move it to its place."""
+    def finish(self, last: Callable[[Path], None] | None = None) -> None:
+        """Write the end of the file, let `last` change what is whole then, and move it to its place."""
         self.container.close()
+        if last is not None:
+            last(self._part)
         os.replace(self._part, self._path)
 
     def _close_quietly(self) -> None:

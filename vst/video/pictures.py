@@ -202,7 +202,7 @@ def _read_upright(path: Path) -> np.ndarray:
         frame = next(iter(reader), None)
         if frame is None:
             raise UserError(f"{path} cannot be read")
-        return np.ascontiguousarray(np.rot90(frame.image, round(reader.info.rotation / 90)))
+        return reader.info.orientation.upright(frame.image)
 
 
 def _expression(name: str) -> str:

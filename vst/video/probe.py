@@ -8,16 +8,21 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.video.orientation import Orientation, display_matrix
+from vst.video.spatial import NOTHING, Spatial
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _ASSUMED_FPS = Fraction(25)
+# Containers that say when the last packet ends; others say how long it all is.
+_END_STAMPED = ("matroska", "nut")
+# Containers whose header states the true length of each stream; others only have an estimate.
+_EXACT_LENGTH = ("mov", "matroska", "avi")
 STDIN = "-"
 
 
@@ -41,12 +46,14 @@ BT601 = Colour(range=1, primaries=6, trc=6, matrix=6)
 class VideoInfo:
     """What is known of a video file before its frames are read.
 
-    `width` and `height` are in pixels as STORED, before rotation. `rotation` is the counter-clockwise angle
-    in degrees, in [-180, 180], by which a player turns the picture: `np.rot90(image, rotation // 90)` is
-    upright. `display_matrix` are the nine integers of the rotation tag (it may also mirror), None where there
-    is no tag. `num_frames` is the header's claim and `duration` is in seconds; both are None where the header
-    is silent. `fps` is the mean rate. `stream` is the index of the chosen stream in the container,
-    `time_base` the unit of its timestamps in seconds, and `first` the timestamp of its first frame in that unit.
+    `width` and `height` are in pixels as STORED; `orientation` makes them upright. `display_matrix` are the nine
+    integers of the tag that says so, None where there is no tag, and `rotation` is the counter-clockwise angle in
+    degrees, in [-180, 180], that FFmpeg reads from it, which is all of it where nothing is mirrored. `num_frames` is
+    the header's claim and `duration`, in seconds, how long the picture is shown, wherever it begins; both are None
+    where the header is silent. `fps` is the mean rate. `stream` is the index of the chosen stream in the container and
+    `time_base` the unit of its timestamps in seconds. `first` is the timestamp of its first frame in that unit, and
+    `origin` that of the earliest of picture and sound, from which readers count. `spatial` says how it surrounds its
+    viewer or shows two eyes.
     """
 
     path: Path
@@ -65,11 +72,18 @@ class VideoInfo:
     colour: Colour
     display_matrix: tuple[int, ...] | None
     first: int = 0
+    origin: int = 0
+    spatial: Spatial = NOTHING
+
+    @property
+    def orientation(self) -> Orientation:
+        """What makes a stored picture upright."""
+        return Orientation.of(self.display_matrix)
 
     @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height as shown, in pixels."""
-        return (self.height, self.width) if round(self.rotation / 90) % 2 else (self.width, self.height)
+        return self.orientation.size(self.width, self.height)
 
 
 def probe(path: str | Path, *, pictures: bool = False) -> VideoInfo:
@@ -164,6 +178,7 @@ def moving_streams(container: InputContainer, name: str | Path) -> list[VideoStr
 
 def describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
     """What the container and the first frame of a stream say of it."""
+    first = next((stamp for stamp in (frame.pts, frame.dts) if stamp is not None), 0)
     return VideoInfo(
         path=path,
         width=frame.width,
@@ -172,31 +187,28 @@ def describe(path: Path, container: InputContainer, stream: VideoStream, frame: 
         codec=stream.codec_context.name,
         fps=stream.average_rate or stream.guessed_rate or _ASSUMED_FPS,
         num_frames=stream.frames or None,
-        duration=_duration(container, stream),
+        duration=_duration(container, stream, first),
         pix_fmt=frame.format.name,
         has_audio=bool(container.streams.audio),
         stream=stream.index,
         time_base=stream.time_base,
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         colour=_colour(stream, frame),
-        display_matrix=_display_matrix(frame),
-        first=next((stamp for stamp in (frame.pts, frame.dts) if stamp is not None), 0),
+        display_matrix=display_matrix(frame),
+        first=first,
+        origin=_origin(container, stream, first),
+        spatial=Spatial.of(frame),
     )
 
 
-def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV stumbles over kinds that it has no name for, such as a photograph's EXIF
-        return _rotating(frame.rotation) if frame.rotation else None
-    return None if matrix is None else tuple(np.frombuffer(bytes(matrix), np.int32).tolist())
+def _origin(container: InputContainer, stream: VideoStream, first: int) -> int:
+    """When the earliest of picture and sound begins, in units of the picture's timestamps.
 
-
-def _rotating(degrees: int) -> tuple[int, ...]:
-    """The matrix of a rotation, counter-clockwise, in FFmpeg's fixed point numbers."""
-    turn = math.radians(degrees)
-    cos, sin = round(math.cos(turn) * 65536), round(math.sin(turn) * 65536)
-    return (cos, -sin, 0, sin, cos, 0, 0, 0, 1 << 30)
+    It is 0 where only sound lies before 0: that is what its decoder needs to begin with, and is not heard.
+    """
+    starts = [sound.start_time * sound.time_base for sound in container.streams.audio if sound.start_time is not None]
+    begin = min([first, *(math.floor(start / stream.time_base) for start in starts)])
+    return 0 if begin <= 0 <= first else begin
 
 
 def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
@@ -216,12 +228,38 @@ def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | 
     return None
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+def stated_end(container: InputContainer) -> float | None:
+    """When the container's last packet ends by its header, in seconds on its own clock; None if unknown.
+
+    Some writers of Matroska state how long it lasts instead.
+    """
+    if container.duration is None:
+        return None
+    begin, stated = (float((time or 0) * _MICROSECOND) for time in (container.start_time, container.duration))
+    return stated if container.format.name.startswith(_END_STAMPED) and stated > begin else begin + stated
+
+
+def stated_picture_end(container: InputContainer, stream: VideoStream, first: int) -> int | None:
+    """When a picture that begins at `first` ends by the header, in units of its timestamps; None if unknown."""
+    if not container.format.name.startswith(_EXACT_LENGTH):
+        return None
+    if stream.duration is not None:
+        return (stream.start_time or 0) + stream.duration
+    if "DURATION" not in stream.metadata:
+        return None
+    hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+    stated = round((int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)) / stream.time_base)
+    return stated if stated > first else first + stated
+
+
+def _duration(container: InputContainer, stream: VideoStream, first: int) -> float | None:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    if container.duration is not None:
-        return float(container.duration * _MICROSECOND)
-    return None
+    last = stated_picture_end(container, stream, first)
+    if last is not None:
+        return float((last - first) * stream.time_base)
+    end = stated_end(container)
+    return None if end is None else max(0.0, end - float(first * stream.time_base))
 
 
 def _colour(stream: VideoStream, frame: VideoFrame) -> Colour:

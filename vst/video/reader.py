@@ -23,13 +23,11 @@ from vst.planes import PIXELS, PlaneFormat
 from vst.threads import cpus
 from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
-from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe
+from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe, stated_picture_end
 
 # A demuxer that fails this often in a row, without one packet in between, has reached the end of what is
 # readable.
 _MAX_FAILED_READS = 16
-# Containers whose header states the true length of each stream; others only have an estimate.
-_EXACT_LENGTH = ("mov", "matroska", "avi")
 # Containers whose timestamps are the same after a jump as in a reading from the start.
 _EXACT_SEEK = ("mov", "matroska")
 _FIRST_JUMP_SECONDS = 1
@@ -44,10 +42,10 @@ class Frame:
     """One frame: `image` (H, W, 3) uint8 RGB, or planes (`vst.planes`), as stored, not rotated, owned by the
     receiver.
 
-    `pts` is its time and `duration` (at least 1) the time it is shown, in units of `time_base` seconds; `pts`
-    increases strictly from frame to frame: missing or repeated timestamps are replaced by the mean frame
-    rate. `cut`: it begins another recording than the frame before. `border` (H, W) uint8 says how much of a pixel is a
-    black border that was added, of 255; None for no border.
+    `pts` is its time since the input's picture or sound began, and `duration` (at least 1) the time it is shown, in
+    units of `time_base` seconds; `pts` increases strictly from frame to frame: missing or repeated timestamps are
+    replaced by the mean frame rate. `cut`: it begins another recording than the frame before. `border` (H, W) uint8
+    says how much of a pixel is a black border that was added, of 255; None for no border.
     """
 
     image: np.ndarray
@@ -154,9 +152,11 @@ class VideoReader:
 
     def _place_excerpt(self) -> None:
         """Where the sound lies, as far as it is known before the first frame is read."""
-        zero = self._source.first * self._source.time_base
+        info = self._source
+        zero, origin = info.first * info.time_base, info.origin * info.time_base
+        self._excerpt.origin = origin
         if self._start is None:
-            self._excerpt.begins = zero
+            self._excerpt.begins, self._excerpt.shift = zero - origin, -origin
         else:
             self._excerpt.start, self._excerpt.shift = zero + self._start, -zero - self._start
         if self._end is not None:
@@ -181,7 +181,8 @@ class VideoReader:
         count, origin, begin, before, held = 0, None, None, None, None
         with ExitStack() as stack:
             container, stream, decoded = self._begin(stack, lower)
-            expected = _stated_end(container, stream, upper)
+            expected = stated_picture_end(container, stream, info.first)
+            expected = None if expected is None else min(upper, expected)
             for frame in decoded:
                 before = pts = _next_pts(frame, before, step)
                 origin = pts if origin is None else origin
@@ -273,7 +274,7 @@ class VideoReader:
 
     def _finished(self, frame: Frame, end: float, begin: int) -> Frame:
         """The frame that is shown until `end`, its time counted from `begin` if the excerpt has a start."""
-        pts = frame.pts - (begin if self._start is not None else 0)
+        pts = frame.pts - (begin if self._start is not None else self._source.origin)
         return replace(frame, pts=pts, duration=max(1, int(end) - frame.pts))
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -340,9 +341,10 @@ class VideoReader:
         # tags.
         info = self._source
         if self.resized is None and (frame.width, frame.height) != (info.width, info.height):
+            time, size = float((pts - info.origin) * info.time_base), f"{info.width}x{info.height}"
             self.resized = (
-                f"{self._location} changes its size from {info.width}x{info.height} to {frame.width}x{frame.height} at "
-                f"{float(pts * info.time_base):.2f} s; all frames are scaled to {info.width}x{info.height}"
+                f"{self._location} changes its size from {size} to {frame.width}x{frame.height} at {time:.2f} s; all "
+                f"frames are scaled to {size}"
             )
         transparent = _has_alpha(frame)
         rgb = self._converter.reformat(
@@ -369,11 +371,11 @@ class VideoReader:
         found = []
         if self._faults:
             found.append(f"{self._faults} decoding errors")
-        unit = float(self.info.time_base)
+        unit, origin = float(self.info.time_base), self._source.origin
         if end is None:
             found.append("no frame could be decoded")
         elif expected is not None and expected - end > tolerance:
-            found.append(f"it ends at {end * unit:.2f} s of {expected * unit:.2f} s")
+            found.append(f"it ends at {(end - origin) * unit:.2f} s of {(expected - origin) * unit:.2f} s")
         if not found:
             return None
         whole = self._start is None and self._end is None
@@ -388,25 +390,15 @@ def _next_pts(frame: VideoFrame, before: int | None, step: int) -> int:
     return before + step if stamp is None or stamp <= before else stamp
 
 
-def _stated_end(container: InputContainer, stream: VideoStream, upper: float) -> float | None:
-    """When the picture ends by the header, in units of the stream's time base; None if unknown."""
-    if not container.format.name.startswith(_EXACT_LENGTH):
-        return None
-    if stream.duration is not None:
-        return min(upper, (stream.start_time or 0) + stream.duration)
-    if "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return min(upper, round((int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)) / stream.time_base))
-    return None
-
-
 def _trimmed(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> VideoInfo:
+    first = info.first - info.origin if start is None else 0
+    info = replace(info, first=first, origin=0)
     if start is None and end is None:
         return info
     ends = [float(limit) for limit in (end, info.duration) if limit is not None]
     duration = max(0.0, min(ends) - float(start or 0)) if ends else None
     frames = None if duration is None else round(duration * info.fps)
-    return replace(info, duration=duration, num_frames=frames, first=info.first if start is None else 0)
+    return replace(info, duration=duration, num_frames=frames)
 
 
 def _has_alpha(frame: VideoFrame) -> bool:

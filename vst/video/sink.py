@@ -30,8 +30,8 @@ PIPE_FORMATS = ("y4m", "rgb24")
 class Sink(Protocol):
     """What `open_sink` returns: a context manager that takes frames. What it writes appears when it is whole.
 
-    `info` describes the frames that it expects: size, time base, and the rotation that makes them upright,
-    which is 0 where the output has no rotation tag. A sink may also have `planes`, the `PlaneFormat` of frames of
+    `info` describes the frames that it expects: size, time base, and the orientation of what is shown upright, which is
+    UPRIGHT where the output has no tag for it. A sink may also have `planes`, the `PlaneFormat` of frames of
     planes that `write` takes besides RGB, None for none.
     """
 
@@ -99,14 +99,11 @@ def open_sink(
 
 
 def upright(info: VideoInfo) -> VideoInfo:
-    """The description of the same video with the rotation of its tag applied to its pixels."""
+    """The description of the same video with its display matrix applied to its pixels."""
     width, height = info.upright_size
     aspect = info.sample_aspect_ratio
-    turned = aspect is not None and (width, height) != (info.width, info.height)
-    return replace(
-        info, width=width, height=height, rotation=0, display_matrix=None,
-        sample_aspect_ratio=1 / aspect if turned else aspect,
-    )  # fmt: skip
+    aspect = aspect and info.orientation.aspect(aspect)
+    return replace(info, width=width, height=height, rotation=0, display_matrix=None, sample_aspect_ratio=aspect)
 
 
 class PipeWriter:

@@ -30,7 +30,7 @@ Seconds = str | float | int | Fraction
 class Source(Protocol):
     """What `open_source` returns: a context manager that iterates over `vst.video.Frame`.
 
-    `info` describes the frames: their size as stored and the rotation that makes them upright, their time base.
+    `info` describes the frames: their size as stored and the orientation that makes them upright, their time base.
     `damaged` and `resized` are None or one line, from the moment it is known. `tracks` are the inputs whose
     sound belongs to the frames, for `open_sink`. A source may also have `planes`, the `PlaneFormat` of the frames
     that `read(first, planes=True)` gives, None where it gives RGB only.

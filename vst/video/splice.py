@@ -15,6 +15,7 @@ from vst.video.excerpts import Excerpt
 from vst.video.pictures import scale
 from vst.video.probe import VideoInfo
 from vst.video.reader import Frame, VideoReader
+from vst.video.spatial import NOTHING
 
 _FINEST = 1_000_000  # parts of a second that a common time base may have
 _USUAL = Fraction(1, 90_000)
@@ -31,7 +32,8 @@ class Splice:
 
     def __init__(self, readers: Sequence[VideoReader], crossfade: Fraction = Fraction(0)) -> None:
         self._readers = list(readers)
-        self.tracks: list[Excerpt] = [track for reader in readers for track in reader.tracks]
+        # Copies: the readers' own say when they begin before their place in the whole is known.
+        self.tracks: list[Excerpt] = [replace(track) for reader in readers for track in reader.tracks]
         self.info = _joined([reader.info for reader in readers], crossfade)
         self._fade = round(crossfade / self.info.time_base)
 
@@ -47,6 +49,10 @@ class Splice:
             if reader.info.upright_size != self._readers[0].info.upright_size:
                 width, height = reader.info.upright_size
                 notes.append(f"{reader.info.path} is {width}x{height}; it is fitted into {whole}, that of the first")
+        spatial = {reader.info.spatial for reader in self._readers}
+        if len(spatial) > 1:
+            names = sorted({name for each in spatial for name in each.names})
+            notes.append(f"not all of the videos are seen alike, so this is left out of the whole: {', '.join(names)}")
         return "; ".join(notes) or None
 
     def __enter__(self) -> Splice:
@@ -87,16 +93,18 @@ class Splice:
         first = True
         for frame in reader:
             if first:
-                self._place_sound(reader.tracks[0], begin, number)
+                self._place_sound(number, begin)
             start, end = (begin + round(time * unit) for time in (frame.pts, frame.pts + frame.duration))
             cut = first and number > 0 and not self._fade
             yield Frame(fit(frame.image), start, max(1, end - start), base, cut, fit.border)
             first = False
 
-    def _place_sound(self, track: Excerpt, begin: int, number: int) -> None:
-        if number == 0:
-            track.start = None  # what its sound needs to begin with lies before the first frame
-        track.shift += begin * self.info.time_base
+    def _place_sound(self, number: int, begin: int) -> None:
+        read, track = self._readers[number].tracks[0], self.tracks[number]
+        # What the first one's sound needs to begin with lies before the first frame.
+        track.start = read.start if number else None
+        track.shift = read.shift + begin * self.info.time_base
+        # At last: from then on another thread takes its packets.
         track.begins = (begin + (self._fade / Fraction(2) if number else 0)) * self.info.time_base
 
 
@@ -109,7 +117,7 @@ class _Fit:
     """Turns a picture upright and fits it into another size: as large as it goes, with its shape, bordered."""
 
     def __init__(self, info: VideoInfo, whole: VideoInfo) -> None:
-        self._turns = round(info.rotation / 90)
+        self._orientation = info.orientation
         self._whole = (whole.height, whole.width)
         width, height = info.upright_size
         stretch = _upright_aspect(info) / (whole.sample_aspect_ratio or 1)
@@ -124,7 +132,7 @@ class _Fit:
             self.border[self._inside] = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        image = np.ascontiguousarray(np.rot90(image, self._turns))
+        image = self._orientation.upright(image)
         if image.shape[1::-1] != self._size:
             image = scale(image, *self._size)
         if self.border is None:
@@ -178,6 +186,7 @@ def _joined(infos: Sequence[VideoInfo], crossfade: Fraction) -> VideoInfo:
         duration=None if None in lengths else sum(lengths) - lost,
         num_frames=None if None in counts else sum(counts) - round(lost * first.fps),
         has_audio=any(info.has_audio for info in infos),
+        spatial=first.spatial if len({info.spatial for info in infos}) == 1 else NOTHING,
         first=0,
     )
 
@@ -191,5 +200,4 @@ def _common(bases: Sequence[Fraction]) -> Fraction:
 
 
 def _upright_aspect(info: VideoInfo) -> Fraction:
-    aspect = info.sample_aspect_ratio or Fraction(1)
-    return 1 / aspect if round(info.rotation / 90) % 2 else aspect
+    return info.orientation.aspect(info.sample_aspect_ratio or Fraction(1))

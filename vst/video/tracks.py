@@ -33,11 +33,19 @@ class TrackCopy:
     """The packets that go along with a picture, handed out in step with it so that no queue grows.
 
     A file is opened a second time, beside the reader of its pictures: the encoder runs many frames behind the
-    decoder. `shift` in seconds is added to all timestamps. What the container cannot hold is named in a warning.
+    decoder. `shift` in seconds is added to all timestamps. What the container cannot hold is named in a warning, and
+    with it what of the picture is `lost`.
     Raises UserError for sound that it cannot hold, and for spliced inputs whose sound differs.
     """
 
-    def __init__(self, excerpts: Sequence[Excerpt], output: OutputContainer, path: Path, sound: bool = True) -> None:
+    def __init__(
+        self,
+        excerpts: Sequence[Excerpt],
+        output: OutputContainer,
+        path: Path,
+        sound: bool = True,
+        lost: Sequence[str] = (),
+    ) -> None:
         self.shift = Fraction(0)
         self._strict = output.format.name not in ("matroska", "webm")  # whether times must differ within a track
         self._last: dict[int, int] = {}
@@ -50,7 +58,7 @@ class TrackCopy:
             for excerpt in excerpts:
                 self._parts.append(_Part(excerpt, sound))
             if self._parts:
-                self._add_tracks(output, path)
+                self._add_tracks(output, path, lost)
             stack.pop_all()
 
     def close(self) -> None:
@@ -81,7 +89,7 @@ class TrackCopy:
                 yield packet
         self._tell_dropped()
 
-    def _add_tracks(self, output: OutputContainer, path: Path) -> None:
+    def _add_tracks(self, output: OutputContainer, path: Path, lost: Sequence[str]) -> None:
         first = self._parts[0]
         source, suffix = first.container, path.suffix.lower()
         output.metadata.update({key: text for key, text in source.metadata.items() if key.lower() in _METADATA})
@@ -103,7 +111,7 @@ class TrackCopy:
                 stream.index: (track, template.time_base)
                 for stream, track, template in zip(own, tracks, copied, strict=True)
             }
-        _tell_left_out(source, copied, output, path, spliced=len(self._parts) > 1)
+        _tell_left_out(source, copied, output, path, lost, spliced=len(self._parts) > 1)
 
     def _is_handed_over(self, moment: Fraction) -> bool:
         """Whether the next part has taken over at this time of the output."""
@@ -171,11 +179,14 @@ class _Part:
     def _is_inside(self, packet: Packet) -> bool:
         time = (packet.dts if packet.pts is None else packet.pts) * packet.time_base
         start, end = self.excerpt.start, self.excerpt.end
+        if start is None and packet.stream.type == "subtitle":
+            start = self.excerpt.origin  # only sound may begin before the rest: its decoder needs that
         return (start is None or time >= start) and (end is None or time < end)
 
     def _demux(self) -> Iterator[Packet]:
         start = self.excerpt.start
-        if start is not None and start > _MARGIN_SECONDS and self.container.format.name.startswith(_SEEKABLE):
+        late = start is not None and start - self.excerpt.origin > _MARGIN_SECONDS
+        if late and self.container.format.name.startswith(_SEEKABLE):
             with contextlib.suppress(av.error.FFmpegError):
                 self.container.seek(int((start - _MARGIN_SECONDS) * _MICROSECONDS))
         try:
@@ -202,12 +213,16 @@ def _add_track(output: OutputContainer, stream: Stream) -> Stream:
 
 
 def _copy_chapters(excerpt: Excerpt, source: InputContainer, output: OutputContainer) -> None:
-    """The chapters within the excerpt, cut at its ends."""
-    moved = []
-    for chapter in source.chapters():
+    """The chapters within the excerpt, cut at its ends.
+
+    Some recordings that begin late count them from their begin, before which nothing of them would lie.
+    """
+    chapters, moved = source.chapters(), []
+    from_begin = all(chapter["end"] * chapter["time_base"] <= excerpt.origin for chapter in chapters)
+    for chapter in chapters:
         unit = chapter["time_base"]
-        begin, end = chapter["start"] * unit, chapter["end"] * unit
-        begin = begin if excerpt.start is None else max(begin, excerpt.start)
+        begin, end = (chapter[side] * unit + from_begin * excerpt.origin for side in ("start", "end"))
+        begin = max(begin, excerpt.origin if excerpt.start is None else excerpt.start)
         end = end if excerpt.end is None else min(end, excerpt.end)
         if begin < end:
             times = {"start": round((begin + excerpt.shift) / unit), "end": round((end + excerpt.shift) / unit)}
@@ -217,10 +232,16 @@ def _copy_chapters(excerpt: Excerpt, source: InputContainer, output: OutputConta
 
 
 def _tell_left_out(
-    source: InputContainer, copied: list[Stream], output: OutputContainer, path: Path, spliced: bool
+    source: InputContainer,
+    copied: list[Stream],
+    output: OutputContainer,
+    path: Path,
+    lost: Sequence[str],
+    spliced: bool,
 ) -> None:
     """One line on what of the input is missing in the output, if anything."""
-    names = [
+    names = [*lost]
+    names += [
         f"subtitles {s.codec_context.name if s.codec_context else '?'}"
         for s in source.streams.subtitles
         if s not in copied

@@ -16,7 +16,7 @@ from vst.video.encoder import PictureTrack
 from vst.video.encoders import FORMATS, choose_encoding
 from vst.video.excerpts import Excerpt
 from vst.video.output import PartFile, check_output, told
-from vst.video.probe import BT709, VideoInfo
+from vst.video.probe import BT709, VideoInfo, probe
 from vst.video.tracks import TrackCopy
 
 
@@ -47,10 +47,17 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: Fraction | int) -> Non
             writer.write(frame)
 
 
+def _whole(path: Path) -> Excerpt:
+    """All that goes along with the frames that a `VideoReader` reads of a film, at its times."""
+    info = probe(path)
+    origin = info.origin * info.time_base
+    return Excerpt(path, shift=-origin, begins=Fraction(0), origin=origin)
+
+
 class VideoWriter:
     """Encode frames into an mp4, mov, mkv or webm of the size, timing, colour tags and rotation of `info`.
 
-    `copy_from` is a file, or the `tracks` of a source: its audio (with `sound`) and subtitles are copied packet by
+    `copy_from` is a film, or the `tracks` of a source: its audio (with `sound`) and subtitles are copied packet by
     packet, its title, chapters and attachments are kept, and what the container cannot hold is told in a warning.
     A context manager: the file is written under a temporary name in the same folder, or in `scratch` on the same
     disk, and takes its own name when whole; on an exception it is removed. The size is exactly the given one.
@@ -82,9 +89,11 @@ class VideoWriter:
             self.path, info, codec=codec, crf=crf, preset=preset, bitrate=bitrate, pix_fmt=pix_fmt
         )
         if copy_from is None or isinstance(copy_from, str | Path):
-            copy_from = [] if copy_from is None else [Excerpt(Path(copy_from), begins=Fraction(0))]
+            copy_from = [] if copy_from is None else [_whole(Path(copy_from))]
         self._excerpts, self._sound = copy_from, sound
-        self._file = PartFile(self.path, FORMATS[self.path.suffix.lower()], scratch)
+        self._format = FORMATS[self.path.suffix.lower()]
+        self._spatial = info.spatial.kept_in(self._format)
+        self._file = PartFile(self.path, self._format, scratch)
         self._shift = 0
         self._first_pts: int | None = None
         self._next_pts = 0
@@ -98,7 +107,9 @@ class VideoWriter:
             self._container = stack.enter_context(self._file).container
             with told(self.path):
                 self._picture = PictureTrack(self._container, self.info, self._encoding)
-                self._audio = TrackCopy(self._excerpts, self._container, self.path, self._sound)
+                self._picture.stream.metadata.update(self._spatial.tags(self._format))
+                lost = self.info.spatial.without(self._spatial).names
+                self._audio = TrackCopy(self._excerpts, self._container, self.path, self._sound, lost)
                 stack.callback(self._audio.close)
                 self._container.start_encoding()
             self._cleanup = stack.pop_all()
@@ -113,7 +124,7 @@ class VideoWriter:
             with told(self.path):
                 self._mux(self._picture.flush())
                 self._mux_last()
-                self._file.finish()
+                self._file.finish(lambda part: self._spatial.write(part, self._format))
 
     @property
     def planes(self) -> PlaneFormat | None:
