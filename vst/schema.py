@@ -124,7 +124,7 @@ class StylizeConfig:
     bitrate: str | int | None
     pix_fmt: str | None
     format: str | None
-    audio: Literal["copy", "none"]
+    audio: Literal["copy", "aac", "opus", "none"]
 
 
 @dataclass

@@ -21,10 +21,10 @@ from vst.progress import Meter
 from vst.video.probe import VideoInfo, is_stream
 from vst.video.segments import SegmentedWriter
 from vst.video.sink import STDOUT, Sink, open_sink, upright
+from vst.video.sound import AUDIO
 from vst.video.source import Source, find_inputs, open_source
 
 MIN_SIDE = 16
-AUDIO = ("copy", "none")
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ def stylize_video(
     `output` is mp4, mov, mkv, webm, gif, a picture, a numbered name (frames/%05d.png), a folder, or `-` for standard
     output in `format` y4m or rgb24. `codec` (libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc ...), `crf` (the
     encoder's number of quality), `bitrate` (6M, instead of `crf`), `preset` and `pix_fmt` set the encoder; see
-    `vst.video.encoders.choose_encoding`. `audio` is copy or none.
+    `vst.video.encoders.choose_encoding`. `audio` is copy (encoded anew only where the container cannot hold it, or
+    spliced films differ), aac, opus or none.
 
     `planes` leaves the frames of 8-bit 4:2:0 in luma and chroma where source, engine and sink can: faster, and where
     colours leave their range not quite the same picture (35 to 42 dB on films).
@@ -116,7 +117,7 @@ def stylize_video(
         _check_size(source.info)
         _check_distinct(input, output)
         encoder = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt}
-        common = {"tracks": source.tracks, "sound": audio == "copy", "overwrite": overwrite}
+        common = {"tracks": source.tracks, "audio": audio, "overwrite": overwrite}
         info = _output_info(source.info, engine)
         if resume:
             made_of = _identity(stylizer, input) | {"start": str(start), "end": str(end), "fps": str(fps)}

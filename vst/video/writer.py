@@ -50,15 +50,16 @@ def write_clip(path: str | Path, frames: np.ndarray, fps: Fraction | int) -> Non
 class VideoWriter:
     """Encode frames into an mp4, mov, mkv or webm of the size, timing, colour tags and rotation of `info`.
 
-    `copy_from` is a file, or the `tracks` of a source: its audio (with `sound`) and subtitles are copied packet by
-    packet, its title, chapters and attachments are kept, and what the container cannot hold is told in a warning.
+    `copy_from` is a file, or the `tracks` of a source: its audio and subtitles are copied packet by packet where the
+    container holds them, else encoded anew (`audio` is one of `vst.video.sound.AUDIO`); its title, chapters and
+    attachments are kept. What is not copied is told in a warning.
     A context manager: the file is written under a temporary name in the same folder, or in `scratch` on the same
     disk, and takes its own name when whole; on an exception it is removed. The size is exactly the given one.
     `codec`, `crf`, `preset`, `bitrate` and `pix_fmt` are as for `vst.video.encoders.choose_encoding`. A first
     timestamp below zero is moved to zero, with all audio, because mp4 players hide what lies before zero.
 
     Raises UserError for an output that cannot be written (before the first frame where it can be known), for
-    an unknown codec or its settings, for audio that the container cannot hold, and for a full disk.
+    an unknown codec or its settings, for a codec of the sound that the container cannot hold, and for a full disk.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class VideoWriter:
         preset: str | int | None = None,
         bitrate: str | int | None = None,
         pix_fmt: str | None = None,
-        sound: bool = True,
+        audio: str = "copy",
         overwrite: bool = False,
         scratch: Path | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class VideoWriter:
         )
         if copy_from is None or isinstance(copy_from, str | Path):
             copy_from = [] if copy_from is None else [Excerpt(Path(copy_from), begins=Fraction(0))]
-        self._excerpts, self._sound = copy_from, sound
+        self._excerpts, self._sound = copy_from, audio
         self._file = PartFile(self.path, FORMATS[self.path.suffix.lower()], scratch)
         self._shift = 0
         self._first_pts: int | None = None
@@ -112,6 +113,7 @@ class VideoWriter:
                 raise UserError(f"{self.path}: no frame was given, so no video was written")
             with told(self.path):
                 self._mux(self._picture.flush())
+                self._audio.end = self._end * self.info.time_base
                 self._mux_last()
                 self._file.finish()
 
