@@ -1,4 +1,4 @@
-"""Sound that is encoded anew, where a container cannot hold it, where films whose sound differs are joined, or on request.
+"""Sound that is encoded anew: where its container cannot hold it, where films of different sound join, or on request.
 
 Sample n of such a track is heard n / rate seconds after time 0 of the output, whatever codecs, resampling and joins do:
 what is decoded goes to the place that its time stamp gives it, and silence fills what is left free.
