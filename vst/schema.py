@@ -90,6 +90,7 @@ class StylizeConfig:
     checkpoint: str | list | dict
     input: str | list
     output: str
+    items: Literal["auto", "each", "frames", "join"]
     overwrite: bool
     resume: bool
     start: str | float | None

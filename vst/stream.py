@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vst.errors import UserError
 from vst.pipeline import FrameEngine, Pipeline
-from vst.progress import Meter
+from vst.progress import Meter, Place
 from vst.video.probe import VideoInfo, is_stream
 from vst.video.segments import SegmentedWriter
 from vst.video.sink import STDOUT, Sink, open_sink, upright
@@ -72,6 +72,7 @@ def stylize_video(
     device: str | torch.device = "cpu",
     overwrite: bool = False,
     progress: bool = True,
+    place: Place | None = None,
 ) -> StreamReport:
     """Stylise `input` into `output`: same size, frames, times, rotation, sound, subtitles and chapters.
 
@@ -101,6 +102,8 @@ def stylize_video(
     behind the last of them when it was interrupted, to the same file as without interruption. `job` are plain
     values that tell what paints (checkpoint, look ...): a job is resumed only with the same ones.
 
+    `place` is that of this work among several, for the progress line.
+
     What can be read of a damaged input is stylised, and the loss is logged as a warning and reported; so is a
     picture that changes its size on the way, which is scaled to the size that it begins with. The
     output appears under its name only when it is whole. Raises UserError for an input that is not a video or
@@ -124,10 +127,11 @@ def stylize_video(
             made_of |= {"crossfade": str(crossfade), "hwaccel": hwaccel, "look": dict(job or {})}
             sink: Sink = SegmentedWriter(_resumable(output), info, made_of, **common, **encoder)
         else:
-            sink = open_sink(output, info, format=format, **common, **encoder)
+            names = getattr(source, "names", None)
+            sink = open_sink(output, info, format=format, names=names, **common, **encoder)
         with sink:
             done = sink.frames if isinstance(sink, SegmentedWriter) else 0
-            with Meter(source.info.num_frames, sink.path.name, progress, done) as meter:
+            with Meter(source.info.num_frames, sink.path.name, progress, done, place) as meter:
                 pipeline = Pipeline(source, engine, sink, meter, planes)
                 if planes and not pipeline.in_planes:
                     _log.warning("planes=true: this film, its encoding or an effect needs RGB, in which it is painted")

@@ -60,13 +60,15 @@ def open_sink(
     pix_fmt: str | None = None,
     audio: str = "copy",
     format: str | None = None,
+    names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Sink:
     """Open what frames as `info` describes them go to.
 
     `output` is a video file (mp4, mov, mkv, webm), whose sound is that of `tracks` as `audio` says, and whose encoder
     the options set as for `VideoWriter`; a GIF; a picture for a single frame (png, jpg); a numbered
-    name such as frames/%05d.png, or a folder, which is a name without an extension; or `-`, standard output, in
+    name such as frames/%05d.png, or a folder, which is a name without an extension, whose pictures are called as
+    `names` says, for frames that are files (`PictureWriter`); or `-`, standard output, in
     `format`: y4m (the default) or rgb24, the bare bytes of the frames. Pictures, GIFs and standard output are
     upright.
 
@@ -91,7 +93,7 @@ def open_sink(
     if suffix == ".gif":
         return GifWriter(path, upright(info), overwrite=overwrite)
     if has_number(path.name) or suffix in ("", *WRITTEN) or path.is_dir():
-        return PictureWriter(path, upright(info), overwrite=overwrite)
+        return PictureWriter(path, upright(info), names=names, overwrite=overwrite)
     raise UserError(
         f"{path}: the extension {suffix} is not one of {', '.join((*FORMATS, '.gif', *WRITTEN))}; without one it is a "
         f"folder of pictures"
