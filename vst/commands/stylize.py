@@ -97,7 +97,8 @@ def _check_for_all(tasks: Sequence[Task], asked: Mapping[str, Any]) -> None:
     film = next((task.output for task in tasks if task.output.suffix.lower() in FORMATS), None)
     if film is not None:
         choose_encoding(film, new_video(64, 64, 25), **{key: asked[key] for key in ENCODER_KEYS})
-    if asked["crossfade"]:
+    _mask(asked["mask"], _Film(None, None, None, Fraction(0)), None)
+    if parse_seconds(asked["crossfade"], "crossfade"):
         raise UserError(f"crossfade={asked['crossfade']} joins films, and each is painted by itself; leave it out")
 
 

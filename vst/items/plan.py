@@ -148,17 +148,21 @@ def _tasks(input: Given, survey: Survey, output: Path, notes: list[str], codec: 
         return Plan(input, notes=(*notes, _frames_note(only)))
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
-    tasks: dict[str, Task] = {}
-    for item in survey.items:
-        outputs = [output / item.name.parent / name for name in _names(item, codec, camera)]
-        free = next((path for path in outputs if str(path).lower() not in tasks), None)
+    taken: dict[str, Item] = {}
+    tasks: dict[Item, Task] = {}
+    names = {item: _names(item, codec, camera) for item in survey.items}
+    for item in sorted(names, key=lambda item: names[item][0] != item.name.name):  # who keeps a name has it first
+        outputs = [output / item.name.parent / name for name in names[item]]
+        free = next((path for path in outputs if str(path).lower() not in taken), None)
         if free is None:
-            other = tasks[str(outputs[0]).lower()].item.source
+            other = taken[str(outputs[0]).lower()].source
             raise UserError(
                 f"{other} and {item.source} would both become {outputs[0]}; give the folder that holds both"
             )
-        tasks[str(free).lower()] = Task(item, free)
-    return Plan(input, tuple(tasks.values()), (*notes, f"each by itself: {_counted(survey.items)}"))
+        taken[str(free).lower()] = item
+        tasks[item] = Task(item, free)
+    notes = (*notes, f"each by itself: {_counted(survey.items)}")
+    return Plan(input, tuple(tasks[item] for item in names), notes)
 
 
 def _names(item: Item, codec: str | None, camera: bool) -> list[str]:
