@@ -123,7 +123,7 @@ class TrackCopy:
         lost = [f"sound {codec_of(s)}" for part in self._parts for s in part.sound if not _can_stay(s, suffix)]
         for part in self._parts:
             part.sound = [stream for stream in part.sound if _can_stay(stream, suffix)]
-        why: dict[str, SoundTrack] = {}
+        why: dict[str, list[str]] = {}
         differ = _difference(self._parts)
         for streams in zip_longest(*(part.sound for part in self._parts)):
             found = [stream for stream in streams if stream is not None]
@@ -135,13 +135,13 @@ class TrackCopy:
                 self._sounds.append(sound)
                 track: _CopiedTrack | SoundTrack = sound
                 if differ or unheld:
-                    why[differ or f"{suffix} holds no {unheld[0]} sound"] = sound
+                    why.setdefault(differ or f"{suffix} holds no {unheld[0]} sound", []).append(sound.describe())
             else:
                 track = _CopiedTrack(output, found[0])
             _describe(track.stream, found[0])
             self._hand_out(track, streams)
-        for reason, sound in why.items():
-            _log.warning("%s: %s; it is encoded anew (%s)", path, reason, sound.describe())
+        for reason, made in why.items():
+            _log.warning("%s: %s; it is encoded anew (%s)", path, reason, "; ".join(made))
         return lost
 
     def _add_subtitles(self, part: _Part, output: OutputContainer, path: Path) -> list[str]:
