@@ -453,12 +453,12 @@ def test_videos_of_equal_names_are_refused():
 
 def test_photographs_are_no_clip(tmp_path):
     for name in ("beach.png", "cat.png", "dog.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((48, 64, 3), np.uint8))
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
     with pytest.raises(UserError, match="no folder of frames in this folder"):
         find_clips(tmp_path, "clips")
     for number in range(3):
         (tmp_path / "shots").mkdir(exist_ok=True)
-        cv2.imwrite(str(tmp_path / "shots" / f"{number:03}.png"), np.zeros((48, 64, 3), np.uint8))
+        Image.new("RGB", (64, 48)).save(tmp_path / "shots" / f"{number:03}.png")
     assert find_clips(tmp_path, "clips") == [tmp_path / "shots"]
 
 
