@@ -1,24 +1,19 @@
 """Videos that come as folders of numbered pictures, as the sequences of DAVIS do.
 
-A folder is such a video if the names of its pictures are one text with a rising number (00000.jpg, 00001.jpg, ...)
-whose step is the same throughout, or nearly: at the first gap the video breaks off.
+`vst.video.folders` tells them from photographs by their names. At the first gap of the numbers the video breaks off.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import av
 
-from data_modules.images import SUFFIXES, UNREADABLE, read_photo
+from data_modules.images import UNREADABLE, read_photo
+from vst.video.folders import numbered, usual_step
 
-NAME = re.compile(r"(.*?)(\d+)(\.\w+)")
-REGULAR = 0.9  # share of the steps that are alike; a camera's folder of photographs has numbers too
 # DAVIS keeps masks beside the frames, with the same names, and may hold the frames in two resolutions.
 MASKS = "Annotations"
 FRAMES = "JPEGImages"
@@ -35,14 +30,14 @@ def frame_folders(root: Path, other_videos: Iterable[Path]) -> list[Path]:
         if folder.name == FRAMES and RESOLUTION in kept:
             kept = [RESOLUTION]
         subfolders[:] = kept
-        if folder not in with_videos and _numbered(names):
+        if folder not in with_videos and numbered(names):
             found.append(folder)
     return sorted(found)
 
 
 def frame_files(folder: Path) -> list[Path]:
     """The pictures of a folder that `frame_folders` found, in the order of their numbers."""
-    return [folder / name for _, name in _numbered(os.listdir(folder))]
+    return [folder / name for _, name in numbered(os.listdir(folder))]
 
 
 def visit_frames(folder: Path, visit: Callable[[av.VideoFrame], None]) -> tuple[int, str | None]:
@@ -65,27 +60,11 @@ def visit_frames(folder: Path, visit: Callable[[av.VideoFrame], None]) -> tuple[
 
 def _without_gaps(folder: Path) -> Iterator[Path | None]:
     """The files up to the first irregular step of their numbers, in whose place comes None."""
-    numbered = _numbered(os.listdir(folder))
-    numbers = [number for number, _ in numbered]
-    step = _usual_step(numbers)
-    for position, (number, name) in enumerate(numbered):
+    pictures = numbered(os.listdir(folder))
+    numbers = [number for number, _ in pictures]
+    step = usual_step(numbers)
+    for position, (number, name) in enumerate(pictures):
         if position and number - numbers[position - 1] != step:
             yield None
             return
         yield folder / name
-
-
-def _numbered(names: Iterable[str]) -> list[tuple[int, str]]:
-    """Number and name of every picture among `names`, rising; empty unless they make a video."""
-    pictures = [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-    matches = [NAME.fullmatch(name) for name in pictures]
-    if len(pictures) < 2 or not all(matches) or len({(m[1], m[3]) for m in matches}) > 1:
-        return []
-    numbered = sorted((int(m[2]), m[0]) for m in matches)
-    steps = [b - a for (a, _), (b, _) in pairwise(numbered)]
-    usual = _usual_step([number for number, _ in numbered])
-    return numbered if usual > 0 and steps.count(usual) >= REGULAR * len(steps) else []
-
-
-def _usual_step(numbers: list[int]) -> int:
-    return Counter(b - a for a, b in pairwise(numbers)).most_common(1)[0][0]

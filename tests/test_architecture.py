@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "vst.memory": set(),
     "vst.pipeline": {"vst.cuts", "vst.memory", "vst.planes", "vst.progress", "vst.video"},
     "vst.stream": {"vst.pipeline", "vst.progress", "vst.video", "vst.errors"},
+    "vst.items": {"vst.progress", "vst.video", "vst.errors"},
     "vst.benchmark": {
         "vst.networks", "vst.runtime", "vst.pipeline", "vst.stream", "vst.video", "vst.cuts", "vst.report_folder",
         "vst.threads", "vst.errors",
@@ -62,7 +63,7 @@ MAY_IMPORT = {
     "vst.commands": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
-        "vst.video", "vst.names", "vst.errors",
+        "vst.video", "vst.names", "vst.items", "vst.progress", "vst.errors",
     },
     "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.batch", "vst.errors"},
     "callbacks": {
@@ -104,6 +105,7 @@ LIBRARIES_OF = {
     "vst.memory": {"torch", "numpy"},
     "vst.pipeline": {"numpy"},
     "vst.stream": {"torch", "numpy"},
+    "vst.items": set(),
     "vst.cuts": {"numpy"},
     "vst.checkpoint": {"torch"},
 }

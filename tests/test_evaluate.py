@@ -451,6 +451,17 @@ def test_videos_of_equal_names_are_refused():
         match_videos([], [Path("a/street.mp4"), Path("b/street.mp4")])
 
 
+def test_photographs_are_no_clip(tmp_path):
+    for name in ("beach.png", "cat.png", "dog.png"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+    with pytest.raises(UserError, match="no folder of frames in this folder"):
+        find_clips(tmp_path, "clips")
+    for number in range(3):
+        (tmp_path / "shots").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 48)).save(tmp_path / "shots" / f"{number:03}.png")
+    assert find_clips(tmp_path, "clips") == [tmp_path / "shots"]
+
+
 def test_clips_may_be_folders_of_frames(tmp_path):
     """DAVIS's layout; frames without leading zeros come in the order of their numbers."""
     frames = pattern_frames(11, 96, 64)

@@ -790,5 +790,5 @@ def test_one_frame_six_channels_and_ten_bits(tmp_path: Path) -> None:
     assert report.frames == 1 and info.pix_fmt == "yuv420p10le" and info.has_audio
     silent = _stylize(Identity(), source, tmp_path / "silent.mp4", audio="none")
     assert not probe(silent.output).has_audio
-    with pytest.raises(UserError, match="audio=mono is not one of copy, none"):
+    with pytest.raises(UserError, match="audio=mono is not one of copy, aac, opus, none"):
         _stylize(Identity(), source, tmp_path / "no.mp4", audio="mono")

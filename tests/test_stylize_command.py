@@ -281,7 +281,7 @@ def test_the_moves_of_the_camera_are_all_offered() -> None:
 
 
 def write_pictures(folder: Path, frames: np.ndarray) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(frames):
         cv2.imwrite(str(folder / f"{number:02d}.png"), frame[..., ::-1])
 
@@ -367,6 +367,137 @@ def test_a_job_with_another_mask_is_another_job(run, folder: Path, monkeypatch: 
     with pytest.raises(SystemExit):
         run(*job, output="masked.mp4")
     assert "begin of another job: look.mask_files was [['changing.png'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def album(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """in/: photographs of two sizes, a film, a folder of frames, a broken film, and a hidden file."""
+    root = tmp_path / "in"
+    frames = np.stack(film(9, 48, 64))
+    write_pictures(root / "shots", frames[:4])
+    for number, name in enumerate(("beach.png", "cat.png", "dog.png")):
+        image = frames[5 + number]
+        cv2.imwrite(str(root / name), (image if number else np.rot90(image))[..., ::-1])
+    make_video(root / "clip.mp4", frames[:6], fps=10, audio="aac", pix_fmt="yuv444p", options={"crf": "1"})
+    (root / "lost.mp4").write_bytes(bytes(100))
+    (root / ".hidden").touch()
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def paint_all(folder: Path, *arguments: str) -> tuple[int, list[str]]:
+    """The exit status of `input=in output=out`, and what was opened."""
+    opened = []
+
+    def noted(*given: object) -> Engine:
+        opened.append(str(given[1]))
+        return open_engine(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vst.commands.stylize.open_engine", noted)
+        try:
+            stylize([f"checkpoint={folder / 'a.pt'}", "input=in", "output=out", *arguments])
+        except SystemExit as ended:
+            return ended.code, opened
+    return 0, opened
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.imread(str(path))[..., ::-1]
+
+
+def test_a_folder_is_painted_item_by_item(folder: Path, album: Path, capsys: pytest.CaptureFixture) -> None:
+    status, opened = paint_all(folder, *FINE)
+    out, err = capsys.readouterr()
+    assert status == 1 and opened == ["torch"], "one engine for all"
+    assert (
+        "passed over: 1 hidden (.hidden)" in out and "each by itself: 2 films, 3 photographs, 1 folder of frames" in out
+    )
+    assert out.splitlines()[-2:] == ["5 of 6 painted, 1 failed", "out"]
+    last = err[err.index("error: ") :].splitlines()
+    assert (
+        last[0] == "error: 1 of 6 could not be painted" and len(last) == 2 and "in/lost.mp4 is not a video" in last[1]
+    )
+    assert "3/6 beach.png: 1/1 frames" in err and "s left for all" in err
+    made = sorted(path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file())
+    assert made == ["beach.png", "cat.png", "clip.mp4", "dog.png", *(f"shots/{n:02d}.png" for n in range(4))]
+    for name in ("beach", "cat", "dog"):  # each by an engine that has seen nothing else
+        alone = open_engine(load_stylizer(folder / "a.pt"))(np.ascontiguousarray(read(album / f"{name}.png")))
+        np.testing.assert_array_equal(read(Path(f"out/{name}.png")), alone)
+    engine = open_engine(load_stylizer(folder / "a.pt"))
+    with_memory = [engine(np.ascontiguousarray(read(album / f"shots/{n:02d}.png"))).copy() for n in range(4)]
+    np.testing.assert_array_equal([read(Path(f"out/shots/{n:02d}.png")) for n in range(4)], with_memory)
+    with av.open("out/clip.mp4") as video:
+        assert len(video.streams.audio) == 1 and sum(1 for _ in video.decode(video=0)) == 6
+
+
+def test_a_second_run_goes_on_where_the_first_ended(folder: Path, album: Path, capsys: pytest.CaptureFixture) -> None:
+    (album / "lost.mp4").unlink()
+    assert paint_all(folder)[0] == 0
+    times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*.*")}
+    Path("out/cat.png").unlink()
+    status, opened = paint_all(folder)
+    assert status == 0 and opened == ["torch"]
+    assert "1 of 5 painted, 4 there already (overwrite=true paints them again)" in capsys.readouterr().out
+    changed = [path.name for path, time in times.items() if path.stat().st_mtime_ns != time]
+    assert changed == ["cat.png"]
+    assert paint_all(folder) == (0, []), "nothing is opened for nothing"
+    assert paint_all(folder, "overwrite=true")[0] == 0
+    assert all(path.stat().st_mtime_ns != time for path, time in times.items())
+
+
+def test_frames_are_photographs_on_the_word(folder: Path, album: Path) -> None:
+    paint_all(folder, "input=in/shots", "output=film")
+    paint_all(folder, "input=in/shots", "output=each", "items=each")
+    names = [f"{n:02d}.png" for n in range(4)]
+    assert [sorted(path.name for path in Path(made).iterdir()) for made in ("film", "each")] == [names, names]
+    for number, name in enumerate(names):
+        alone = open_engine(load_stylizer(folder / "a.pt"))(np.ascontiguousarray(read(album / "shots" / name)))
+        np.testing.assert_array_equal(read(Path("each") / name), alone)
+        assert (read(Path("film") / name) == alone).all() == (number == 0)
+
+
+def test_films_are_joined_on_the_word(folder: Path, album: Path, capsys: pytest.CaptureFixture) -> None:
+    make_video(album / "deed.mp4", np.stack(film(3, 48, 64)), fps=10)
+    (album / "lost.mp4").unlink()
+    for arguments, count in (
+        (["output=one.mp4", "items=join"], 9),
+        (["input=in/*.mp4", "output=two.mp4"], 9),
+        (["input=[in/deed.mp4,in/clip.mp4]", "output=three.mp4"], 9),
+    ):
+        assert paint_all(folder, *arguments)[0] == 0
+        assert len(decode_sequentially(arguments[-1 if "output" in arguments[-1] else 0].partition("=")[2])) == count
+    assert capsys.readouterr().out.count("joined in this order: clip.mp4, deed.mp4") == 2
+    assert paint_all(folder, "output=no.mp4")[0] == 1
+    assert "give a folder as the output, or items=join" in capsys.readouterr().err
+    assert paint_all(folder, "input=in/*.mp4", "output=some")[0] == 0
+    assert sorted(path.name for path in Path("some").iterdir()) == ["clip.mp4", "deed.mp4"]
+
+
+def test_a_camera_makes_a_film_of_each_photograph(folder: Path, album: Path) -> None:
+    assert paint_all(folder, "input=in/*.png", "camera=drift", "duration=0.5", "fps=10")[0] == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["beach.mp4", "cat.mp4", "dog.mp4"]
+    assert len(decode_sequentially("out/dog.mp4")) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["codec=libx246"], "codec=libx246 is not one of"),
+        (["start=soon"], "start=soon is no time"),
+        (["crossfade=1"], "crossfade=1 joins films, and each is painted by itself; leave it out"),
+        (["output=in"], "input and output are the same folder, in"),
+        (["items=some"], "items: 'some' is not one of auto, each, frames, join"),
+        (["mask.file=absent.png"], "absent.png"),
+    ],
+)
+def test_mistakes_of_all_items_are_told_once(
+    arguments: list[str], line: str, folder: Path, album: Path, capsys: pytest.CaptureFixture
+) -> None:
+    status, opened = paint_all(folder, *arguments)
+    said = capsys.readouterr().err
+    assert status == 1 and opened == [] and line in said and said.count("\n") == 1
+    assert not Path("out").exists()
 
 
 def test_frames_on_standard_output_are_alone_there(folder: Path) -> None:

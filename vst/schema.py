@@ -90,6 +90,7 @@ class StylizeConfig:
     checkpoint: str | list | dict
     input: str | list
     output: str
+    items: Literal["auto", "each", "frames", "join"]
     overwrite: bool
     resume: bool
     start: str | float | None
@@ -124,7 +125,7 @@ class StylizeConfig:
     bitrate: str | int | None
     pix_fmt: str | None
     format: str | None
-    audio: Literal["copy", "none"]
+    audio: Literal["copy", "aac", "opus", "none"]
 
 
 @dataclass

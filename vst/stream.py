@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from vst.errors import UserError
 from vst.pipeline import FrameEngine, Pipeline
-from vst.progress import Meter
+from vst.progress import Meter, Place
 from vst.video.probe import VideoInfo, is_stream
 from vst.video.segments import SegmentedWriter
 from vst.video.sink import STDOUT, Sink, open_sink
+from vst.video.sound import AUDIO
 from vst.video.source import Source, find_inputs, open_source
 from vst.video.spatial import NOTHING
 
 MIN_SIDE = 16
-AUDIO = ("copy", "none")
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ def stylize_video(
     device: str | torch.device = "cpu",
     overwrite: bool = False,
     progress: bool = True,
+    place: Place | None = None,
 ) -> StreamReport:
     """Stylise `input` into `output`: same size, frames, times, rotation, sound, subtitles and chapters.
 
@@ -92,7 +93,8 @@ def stylize_video(
     `output` is mp4, mov, mkv, webm, gif, a picture, a numbered name (frames/%05d.png), a folder, or `-` for standard
     output in `format` y4m or rgb24. `codec` (libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc ...), `crf` (the
     encoder's number of quality), `bitrate` (6M, instead of `crf`), `preset` and `pix_fmt` set the encoder; see
-    `vst.video.encoders.choose_encoding`. `audio` is copy or none.
+    `vst.video.encoders.choose_encoding`. `audio` is copy (encoded anew only where the container cannot hold it, or
+    spliced films differ), aac, opus or none.
 
     `planes` leaves the frames of 8-bit 4:2:0 in luma and chroma where source, engine and sink can: faster, and where
     colours leave their range not quite the same picture (35 to 42 dB on films).
@@ -100,6 +102,8 @@ def stylize_video(
     `resume` writes a long video in segments of ten seconds, kept in the hidden folder `.NAME.parts`, and goes on
     behind the last of them when it was interrupted, to the same file as without interruption. `job` are plain
     values that tell what paints (checkpoint, look ...): a job is resumed only with the same ones.
+
+    `place` is that of this work among several, for the progress line.
 
     What can be read of a damaged input is stylised, and the loss is logged as a warning and reported; so is a
     picture that changes its size on the way, which is scaled to the size that it begins with. The
@@ -117,17 +121,18 @@ def stylize_video(
         _check_size(source.info)
         _check_distinct(input, output)
         encoder = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt}
-        common = {"tracks": source.tracks, "sound": audio == "copy", "overwrite": overwrite}
+        common = {"tracks": source.tracks, "audio": audio, "overwrite": overwrite}
         info = _output_info(source.info, engine)
         if resume:
             made_of = _identity(stylizer, input) | {"start": str(start), "end": str(end), "fps": str(fps)}
             made_of |= {"crossfade": str(crossfade), "hwaccel": hwaccel, "look": dict(job or {})}
             sink: Sink = SegmentedWriter(_resumable(output), info, made_of, **common, **encoder)
         else:
-            sink = open_sink(output, info, format=format, **common, **encoder)
+            names = getattr(source, "names", None)
+            sink = open_sink(output, info, format=format, names=names, **common, **encoder)
         with sink:
             done = sink.frames if isinstance(sink, SegmentedWriter) else 0
-            with Meter(source.info.num_frames, sink.path.name, progress, done) as meter:
+            with Meter(source.info.num_frames, sink.path.name, progress, done, place) as meter:
                 pipeline = Pipeline(source, engine, sink, meter, planes)
                 if planes and not pipeline.in_planes:
                     _log.warning("planes=true: this film, its encoding or an effect needs RGB, in which it is painted")

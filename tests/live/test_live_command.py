@@ -50,6 +50,13 @@ def test_a_film_to_a_file_with_two_styles(folder: Path, capsys: pytest.CaptureFi
     assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == 49 and len(numbers) > 25
 
 
+def test_it_is_told_that_sound_is_left_out(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    make_video(folder / "heard.mp4", n=5, audio="aac")
+    for source, is_told in (("heard.mp4", True), ("film.mp4", False)):
+        live(["checkpoint=one.pt", f"source={source}", "sink=out.mp4", "overwrite=true", "device=cpu"])
+        assert (f"that of {source} is left out" in capsys.readouterr().out) == is_told
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

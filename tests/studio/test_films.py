@@ -16,6 +16,8 @@ from PIL import Image
 
 from tests.media import decode_sequentially, make_video, read_number, read_numbers, recorded_at
 from tests.studio.serving import Client, running
+from tests.video.test_sound import codecs_of, together
+from tests.video.test_sound import film as flashing
 from vst.studio import app, jobs, uploads
 from vst.studio.refusal import Refusal
 from vst.studio.settings import Settings
@@ -66,6 +68,24 @@ def test_upload_choose_render_download(studio: Client, film: Path, tmp_path: Pat
     assert sound(result) == sound(film)
     painted = decode_sequentially(result)
     assert read_numbers([255 - frame for frame in painted]) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("film.mkv", "ac3"), ("film.mov", "pcm_s16le"), ("film.webm", "libopus"), ("film.avi", "pcm_s16le")],
+)
+def test_sound_of_any_kind_comes_back_as_one_that_browsers_play(
+    studio: Client, name: str, codec: str, tmp_path: Path
+) -> None:
+    picture = {"film.webm": "libvpx-vp9", "film.avi": "mpeg4"}.get(name, "libx264")
+    upload = studio.upload(flashing(tmp_path / name, codec, picture=picture)).json
+    assert upload["audio"]
+    render = studio.render(upload["id"], "same").json["id"]
+    studio.until(render, "done")
+    result = tmp_path / "result.mp4"
+    result.write_bytes(studio.ask("GET", f"/api/renders/{render}/video").body)
+    assert codecs_of(result) == ["aac"]
+    together(result, 2)
 
 
 def test_a_still_is_the_frame_of_its_time(studio: Client, film: Path) -> None:

@@ -107,13 +107,6 @@ def test_audio_is_copied_bit_for_bit(audio: str, extension: str, tmp_path: Path)
     assert _audio(_copy(source, tmp_path / f"out{extension}")) == before
 
 
-def test_audio_the_container_cannot_hold(tmp_path: Path) -> None:
-    source = media.make_video(tmp_path / "in.mkv", n=10, audio="opus")
-    with pytest.raises(UserError, match=r"\.mov cannot hold .*opus audio; name it out\.(mp4|mkv)"):
-        _copy(source, tmp_path / "out.mov")
-    assert _left_behind(tmp_path) == ["in.mkv"]
-
-
 def test_audio_packets_that_run_backwards_are_left_out_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

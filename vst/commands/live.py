@@ -50,6 +50,8 @@ def live(cfg: DictConfig) -> None:
     limits = {key: asked[key] for key in ("fps", "min_scale", "reconnect")} | waiting
     loop = LiveLoop(source, Painter(engines, look), sinks, controls, size=size, numbers=numbers, **limits)
     log.info("live      %s to %s; %s", source.name, ", ".join(sink.name for sink in sinks), HELP)
+    if source.has_sound:
+        log.info("sound     live outputs have none, and that of %s is left out; stylize.py keeps it", source.name)
     if _is_in_foreground():
         controls.listen()
     _tell(loop.run())

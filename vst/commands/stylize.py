@@ -1,11 +1,11 @@
-"""`vst stylize`: paint a video."""
+"""`vst stylize`: paint a video, or a folder of them."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,7 @@ from vst.checkpoint import load_stylizer
 from vst.commands.common import EXPORTED, open_device
 from vst.config import command, plain
 from vst.errors import UserError
+from vst.items import Task, paint_items, plan_items
 from vst.names import named_files
 from vst.networks import Stylizer
 from vst.painting import Painter
@@ -28,21 +29,25 @@ from vst.painting.look import Look, check_palette
 from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
 from vst.painting.stage import Paints
 from vst.painting.timeline import KEYED, Timeline, read_look
+from vst.progress import Place
 from vst.runtime import TILES, Engine, choose_engine, open_engine
 from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
-from vst.stream import stylize_video
+from vst.stream import StreamReport, stylize_video
+from vst.video.encoders import FORMATS, choose_encoding
 from vst.video.pictures import PICTURES, is_picture
 from vst.video.probe import is_stream
 from vst.video.sink import STDOUT, open_sink
 from vst.video.source import DEFAULT_FPS, Source, find_inputs, open_source, parse_seconds
+from vst.video.writer import new_video
 
 log = logging.getLogger("vst")
 
 USUAL_SIZE = (1280, 720)  # that engine=auto measures at where the input can be read only once
 LOOK_KEYS = (*KEYED, "use", "palette", "scale")
 SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel")
-SINK_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt", "format", "overwrite")
+ENCODER_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt")
+SINK_KEYS = (*ENCODER_KEYS, "format", "overwrite")
 JOB_KEYS = (
     *LOOK_KEYS, "mask", "compare", "camera", "duration", "stereo", "panorama", "crop", "size", "engine", "precision",
     "planes", "grain",
@@ -52,44 +57,107 @@ JOB_KEYS = (
 
 @command("stylize", StylizeConfig)
 def stylize(cfg: DictConfig) -> None:
-    """Stylise a video."""
+    """Stylise a video, or each of many."""
     asked = plain(cfg)
     if asked["output"] == STDOUT:
         _log_to_stderr()
-    files = named_files(asked["checkpoint"], "checkpoint")
-    look, timeline = read_look({key: asked[key] for key in LOOK_KEYS}, files)
-    # In this order the mistakes come before engines are opened, which takes a while.
-    models = {name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in files.items()}
-    crop, frame_size = read_crop(asked["crop"]), read_size(asked["size"])
-    film = _film(asked)
-    layout = None if asked["stereo"] == "none" else asked["stereo"]
-    masks = [_mask(asked["mask"], film, eye) for eye in ([None] if layout is None else [(0, layout), (1, layout)])]
-    size = None if film.size is None else _eye_size(seen_size(film.size, crop, frame_size), layout)
-    for mask in masks:
-        if size is not None and mask is not None:
-            mask.check(*size)
-    seen = _seen_at_once(size or USUAL_SIZE, look.scale)
-    openings = {name: _Opening(model, asked, seen) for name, model in models.items()}
-
-    def view(mask: FileMask | ChromaKey | None) -> Paints:
-        engines = {name: opened() for name, opened in openings.items()}
-        stage: Paints = Painter(engines, look, timeline, asked["panorama"])
-        if mask is not None:
-            stage = Masked(stage, mask, asked["mask"]["invert"], asked["mask"]["feather"], asked["panorama"])
-        return stage if asked["compare"] == "none" else Comparison(stage, asked["compare"])
-
-    if _stays_in_planes(asked, look, timeline):
-        stage = openings[look.style or next(iter(openings))]()
-    else:
-        stage = view(masks[0]) if layout is None else Stereo(*map(view, masks), layout)
-    if crop is not None or frame_size is not None:
-        stage = Framed(stage, crop, frame_size)
-    keys = SINK_KEYS if isinstance(film.given, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
-    options = {key: asked[key] for key in (*keys, "resume", "audio", "planes")}
-    report = stylize_video(stage, film.given, asked["output"], job=_job(asked, files), **options)
+    painting = _Painting(asked)
+    camera = asked["camera"] != "none"
+    plan = plan_items(asked["input"], asked["output"], asked["items"], codec=asked["codec"], camera=camera)
+    for note in plan.notes:
+        log.info("input     %s", note)
+    if plan.tasks:
+        return _paint_each(plan.tasks, painting, asked)
+    report = painting.paint({**asked, "input": plan.input})
     cuts = f", {report.cuts} cut{'' if report.cuts == 1 else 's'}" if report.cuts else ""
     said = f"{report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps){cuts}\n{report.output}"
     print(said, file=sys.stderr if asked["output"] == STDOUT else sys.stdout)
+
+
+def _paint_each(tasks: Sequence[Task], painting: _Painting, asked: Mapping[str, Any]) -> None:
+    """Raises UserError that lists what failed."""
+    _check_for_all(tasks, asked)
+
+    def paint(task: Task, place: Place, replace: bool) -> None:
+        painting.paint({**_asked_of(task, asked), "overwrite": replace}, place)
+
+    outcome = paint_items(tasks, paint, asked["overwrite"])
+    present = f", {outcome.present} there already (overwrite=true paints them again)" if outcome.present else ""
+    failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+    print(f"{outcome.painted} of {len(tasks)} painted{present}{failed}\n{asked['output']}")
+    if outcome.failed:
+        lines = [reason if name in reason else f"{name}: {reason}" for name, reason in outcome.failed.items()]
+        raise UserError("\n  ".join([f"{len(lines)} of {len(tasks)} could not be painted", *lines]))
+
+
+def _check_for_all(tasks: Sequence[Task], asked: Mapping[str, Any]) -> None:
+    """What is wrong for each of them is told once, before any."""
+    for key in ("start", "end"):
+        parse_seconds(asked[key], key)
+    film = next((task.output for task in tasks if task.output.suffix.lower() in FORMATS), None)
+    if film is not None:
+        choose_encoding(film, new_video(64, 64, 25), **{key: asked[key] for key in ENCODER_KEYS})
+    _mask(asked["mask"], _Film(None, None, None, Fraction(0)), None)
+    if parse_seconds(asked["crossfade"], "crossfade"):
+        raise UserError(f"crossfade={asked['crossfade']} joins films, and each is painted by itself; leave it out")
+
+
+def _asked_of(task: Task, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings for one of many: those of films are none of pictures."""
+    given = list(map(str, task.item.files)) or str(task.item.source)
+    own = {**asked, "input": given, "output": str(task.output)}
+    is_film = task.output.suffix.lower() in FORMATS
+    if not is_film:
+        own |= dict.fromkeys(ENCODER_KEYS) | {"resume": False, "audio": "copy", "planes": False}
+    if task.item.kind == "picture":
+        own |= {"start": None, "end": None, "hwaccel": None} | ({} if is_film else {"fps": None})
+    return own
+
+
+class _Painting:
+    """What the configuration asks for, for any number of films: read once, with engines that stay open."""
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        self._files = named_files(asked["checkpoint"], "checkpoint")
+        self._look, self._timeline = read_look({key: asked[key] for key in LOOK_KEYS}, self._files)
+        # In this order the mistakes come before engines are opened, which takes a while.
+        self._models = {
+            name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in self._files.items()
+        }
+        self._crop, self._size = read_crop(asked["crop"]), read_size(asked["size"])
+        self._openings: dict[str, _Opening] = {}
+
+    def paint(self, asked: Mapping[str, Any], place: Place | None = None) -> StreamReport:
+        """Paint the `input` of a configuration that differs from the first in what is painted alone."""
+        film = _film(asked)
+        layout = None if asked["stereo"] == "none" else asked["stereo"]
+        masks = [_mask(asked["mask"], film, eye) for eye in ([None] if layout is None else [(0, layout), (1, layout)])]
+        size = None if film.size is None else _eye_size(seen_size(film.size, self._crop, self._size), layout)
+        for mask in masks:
+            if size is not None and mask is not None:
+                mask.check(*size)
+        if not self._openings:
+            seen = _seen_at_once(size or USUAL_SIZE, self._look.scale)
+            self._openings = {name: _Opening(model, asked, seen) for name, model in self._models.items()}
+        if _stays_in_planes(asked, self._look, self._timeline):
+            stage = self._openings[self._look.style or next(iter(self._openings))](0)
+        elif layout is None:
+            stage = self._view(asked, masks[0], 0)
+        else:
+            stage = Stereo(self._view(asked, masks[0], 0), self._view(asked, masks[1], 1), layout)
+        if self._crop is not None or self._size is not None:
+            stage = Framed(stage, self._crop, self._size)
+        keys = SINK_KEYS if isinstance(film.given, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
+        options = {key: asked[key] for key in (*keys, "resume", "audio", "planes")}
+        job = _job(asked, self._files)
+        return stylize_video(stage, film.given, asked["output"], job=job, place=place, **options)
+
+    def _view(self, asked: Mapping[str, Any], mask: FileMask | ChromaKey | None, eye: int) -> Paints:
+        engines = {name: opened(eye) for name, opened in self._openings.items()}
+        stage: Paints = Painter(engines, self._look, self._timeline, asked["panorama"])
+        if mask is not None:
+            stage = Masked(stage, mask, asked["mask"]["invert"], asked["mask"]["feather"], asked["panorama"])
+        return stage if asked["compare"] == "none" else Comparison(stage, asked["compare"])
 
 
 @dataclass(frozen=True)
@@ -169,13 +237,14 @@ def _seen_at_once(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 class _Opening:
-    """Opens engines of one style; what cannot be opened is told at the first one."""
+    """Opens engines of one style, one for each eye; what cannot be opened is told at the first one."""
 
     def __init__(self, model: Path | Stylizer, asked: Mapping[str, Any], size: tuple[int, int]) -> None:
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
         self._source = model
         self._kind = asked["engine"], asked["precision"]
+        self._opened: dict[int, Engine] = {}
         # Each eye would follow its own camera, and after a while see other strokes.
         self._grain = asked["grain"] if asked["stereo"] == "none" else 0.0
         if asked["engine"] == "auto":
@@ -185,10 +254,12 @@ class _Opening:
         elif asked["precision"] == "auto":
             raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
 
-    def __call__(self) -> Engine:
-        engine = open_engine(self._source, *self._kind, self._devices, self._tile)
-        engine.grain_strength = self._grain
-        return engine
+    def __call__(self, eye: int) -> Engine:
+        if eye not in self._opened:
+            engine = open_engine(self._source, *self._kind, self._devices, self._tile)
+            engine.grain_strength = self._grain
+            self._opened[eye] = engine
+        return self._opened[eye]
 
 
 def _job(asked: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Any]:

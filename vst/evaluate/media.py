@@ -17,6 +17,7 @@ from torch import Tensor
 from vst.errors import UserError, suggest
 from vst.flow import read_flo, resize_flow
 from vst.video import VideoReader
+from vst.video.folders import numbered
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -43,8 +44,8 @@ def find_files(paths: Paths, key: str, suffixes: Sequence[str]) -> list[Path]:
 def find_clips(paths: Paths, key: str) -> list[Path]:
     """Videos and folders of frames: each path is one of these, a folder of them, or a pattern with *.
 
-    A folder stands for its videos; without any, for itself if it holds two pictures or more; else for the clips in the
-    folders below. Raises UserError as `find_files`.
+    A folder stands for its videos; without any, for itself if its pictures are numbered as frames
+    (`vst.video.folders`); else for the clips in the folders below. Raises UserError as `find_files`.
     """
     found: list[Path] = []
     for path in _existing(paths, key):
@@ -139,7 +140,7 @@ def _clips(folder: Path, depth: int) -> Iterator[Path]:
     videos = _files(folder, VIDEOS)
     if videos:
         yield from videos
-    elif len(_files(folder, PICTURES)) > 1:
+    elif numbered(path.name for path in _files(folder, PICTURES)):
         yield folder
     elif depth:
         for below in sorted(p for p in folder.iterdir() if p.is_dir()):

@@ -34,11 +34,13 @@ class Source(ABC):
     Attributes:
         name: as the user gave it.
         finite: whether it can wait for its reader, and its end is no loss.
+        has_sound: whether it is known to have sound, which goes nowhere.
         fps: frames a second as the source states them, None if it does not; known with the first frame.
     """
 
     name: str
     finite = False
+    has_sound = False
     fps: float | None = None
 
     @abstractmethod
@@ -109,7 +111,7 @@ class FileSource(Source):
         self.name = path
         self._loop = loop
         self._info = probe(path)
-        self.fps = float(self._info.fps)
+        self.fps, self.has_sound = float(self._info.fps), self._info.has_audio
 
     def frames(self, stop: threading.Event) -> Iterator[np.ndarray]:
         orientation = self._info.orientation

@@ -137,7 +137,8 @@ class Renders:
         encoder = {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset}
         try:
             film = _Watched(painter, render, settings.max_frames)
-            stylize_video(film, render.upload.path, render.path, progress=False, **encoder)
+            # Browsers play AAC, and not all of the rest that an mp4 may hold.
+            stylize_video(film, render.upload.path, render.path, audio="aac", progress=False, **encoder)
             render.state = "done"
         except _Stopped:
             render.state = "cancelled"

@@ -133,6 +133,11 @@ def choose_encoding(
     return Encoding(codec, makes, options, rate, _pixels(codec, makes, info, pix_fmt))
 
 
+def holds(suffix: str, codec: str | None) -> bool:
+    """Whether a container of this suffix takes what the encoder makes; of None, which stands for what suits it."""
+    return codec is None or suffix not in _HOLDS or _find(_ALIASES.get(codec, codec))[1] in _HOLDS[suffix]
+
+
 def _filled(options: dict[str, str], **values: object) -> dict[str, str]:
     return {key: text.format(**values) for key, text in options.items()}
 

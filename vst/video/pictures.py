@@ -52,12 +52,15 @@ def matching(pattern: Path) -> list[Path]:
 class PictureReader:
     """Pictures in the given order as frames at `fps`, upright, of the size of the first one.
 
-    Another size is scaled to it and told in `resized`; what is no readable picture is passed over and told in
-    `damaged`. Transparency is laid onto white. A context manager, used as a `VideoReader`.
+    Another size is fitted into it, which is told in `resized`, and begins another recording; so does every picture
+    where they are `stills`. What is no readable picture is passed over and told in `damaged`. Transparency is laid onto
+    white. `names` are those of the files; the time of a frame is its place among them. A context manager, used as a
+    `VideoReader`.
     """
 
-    def __init__(self, paths: Sequence[Path], fps: Fraction) -> None:
-        self._paths = list(paths)
+    def __init__(self, paths: Sequence[Path], fps: Fraction, stills: bool = False) -> None:
+        self._paths, self._stills = list(paths), stills
+        self.names = [path.name for path in self._paths]
         self.damaged: str | None = None
         self.resized: str | None = None
         self.tracks: list[Excerpt] = []
@@ -84,6 +87,7 @@ class PictureReader:
         self.damaged = self.resized = None
         lost: list[Path] = []
         size = (self.info.width, self.info.height)
+        before = self._size_of(first - 1) if first else size
         for number, path in enumerate(self._paths[first:], start=first):
             try:
                 image = _read_upright(path)
@@ -91,13 +95,21 @@ class PictureReader:
                 lost.append(path)
                 self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read, the first is {lost[0]}"
                 continue
-            if image.shape[1::-1] != size:
+            here = image.shape[1::-1]
+            cut, before = number > 0 and (self._stills or here != before), here
+            if here != size:
                 self.resized = self.resized or (
-                    f"{path} is {image.shape[1]}x{image.shape[0]}, the first picture {size[0]}x{size[1]}; all frames "
-                    f"are scaled to that"
+                    f"{path} is {here[0]}x{here[1]}, the first picture {size[0]}x{size[1]}; all frames are fitted into "
+                    f"that"
                 )
-                image = scale(image, *size)
-            yield Frame(image, number, 1, self.info.time_base)
+            fit = Fit(here, size)
+            yield Frame(fit(image), number, 1, self.info.time_base, cut, fit.border)
+
+    def _size_of(self, number: int) -> tuple[int, int] | None:
+        try:
+            return _read_upright(self._paths[number]).shape[1::-1]
+        except UserError:
+            return None
 
 
 def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -106,11 +118,42 @@ def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return frame.to_ndarray(width=width, height=height, interpolation="AREA")
 
 
+class Fit:
+    """Fits pictures of one size (width, height) into another: as large as they go, with their shape, bordered in black.
+
+    `border` (H, W) uint8 is as in `Frame`, None for no border. `stretch` is the width of a pixel over that of a pixel
+    of the whole.
+    """
+
+    def __init__(self, size: tuple[int, int], whole: tuple[int, int], stretch: Fraction | float = 1) -> None:
+        width, height = size[0] * stretch, size[1]
+        zoom = min(whole[0] / width, whole[1] / height)
+        self._size = max(1, round(width * zoom)), max(1, round(height * zoom))
+        self._whole = whole[::-1]
+        across, down = self._size
+        left, top = (whole[0] - across) // 2, (whole[1] - down) // 2
+        self._inside = slice(top, top + down), slice(left, left + across)
+        self.border: np.ndarray | None = None
+        if self._size != whole:
+            self.border = np.full(self._whole, 255, np.uint8)
+            self.border[self._inside] = 0
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if image.shape[1::-1] != self._size:
+            image = scale(image, *self._size)
+        if self.border is None:
+            return image
+        canvas = np.zeros((*self._whole, 3), np.uint8)
+        canvas[self._inside] = image
+        return canvas
+
+
 class PictureWriter:
     """Frames as numbered pictures, from 1 on; or one picture, if the name has no number.
 
-    `path` is a name with a number such as out/frame_%05d.jpg, or a folder, whose pictures are then 000001.png and
-    so on. They are written into a hidden folder beside theirs and move to their places when all are there; on an
+    `path` is a name with a number such as out/frame_%05d.jpg, or a folder, whose pictures are then called after the
+    `names` of those that they were made of, where the time of a frame is its place; without names, 000001.png and so
+    on. They are written into a hidden folder beside theirs and move to their places when all are there; on an
     exception the hidden folder is removed. With `overwrite` pictures of the same pattern are replaced, and those beyond
     the last one removed.
 
@@ -118,10 +161,13 @@ class PictureWriter:
     is there already, and for a second frame where the name has no number.
     """
 
-    def __init__(self, path: str | Path, info: VideoInfo, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, info: VideoInfo, *, names: Sequence[str] | None = None, overwrite: bool = False
+    ) -> None:
         self.path, self.info = Path(path), info
         folder = not has_number(self.path.name) and (self.path.suffix == "" or self.path.is_dir())
         self._pattern = self.path / _DEFAULT_NAME if folder else self.path
+        self._names = _written_names(names) if folder and names else None
         if self._pattern.suffix.lower() not in WRITTEN:
             raise UserError(f"{path}: pictures are written as {', '.join(WRITTEN)}; choose one of these")
         if len(_NUMBER.findall(self._pattern.name)) > 1:
@@ -134,7 +180,7 @@ class PictureWriter:
         if self._present() and not overwrite:
             raise UserError(f"{self._present()[0]} exists already; choose another name or set overwrite=true")
         self._temporary = part_of(self._folder, above)
-        self._count = 0
+        self._written: list[str] = []
 
     def __enter__(self) -> PictureWriter:
         with told(self.path):
@@ -143,39 +189,51 @@ class PictureWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None and self._count:
+            if kind is None and self._written:
                 with told(self.path):
                     self._publish()
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
-        if kind is None and not self._count:
+        if kind is None and not self._written:
             raise UserError(f"{self.path}: no frame was given, so no picture was written")
 
     def write(self, image: np.ndarray, pts: int | None = None, duration: int = 0) -> None:
-        """Append `image` (H, W, 3) uint8 RGB; its time does not matter."""
-        if self._count and not self._numbered:
+        """Append `image` (H, W, 3) uint8 RGB; its time says which of the `names` it gets, and else does not matter."""
+        if self._written and not self._numbered:
             raise UserError(f"{self.path} holds one frame and the input has more; name it frame_%05d{self.path.suffix}")
-        self._count += 1
+        self._written.append(self._names[pts] if self._names else self._name(len(self._written) + 1))
         with told(self.path):
-            write_picture(self._temporary / self._name(self._count), image)
+            write_picture(self._temporary / self._written[-1], image)
 
     def _name(self, number: int) -> str:
         return _NUMBER.sub(lambda found: found[0] % number, self._pattern.name)
 
     def _present(self) -> list[Path]:
+        if self._names:
+            return [path for path in (self._folder / name for name in self._names) if path.exists()]
         if not self._numbered:
             return [self._pattern] if self._pattern.exists() else []
         return matching(self._pattern) if self._folder.is_dir() else []
 
     def _publish(self) -> None:
         self._folder.mkdir(exist_ok=True)
-        before = self._present()
-        written = {self._name(number) for number in range(1, self._count + 1)}
-        for name in sorted(written):
+        before = [] if self._names else self._present()
+        for name in sorted(self._written):
             os.replace(self._temporary / name, self._folder / name)
         for path in before:
-            if path.name not in written:
+            if path.name not in self._written:
                 path.unlink()
+
+
+def written_name(name: str | Path) -> str:
+    """What a painted picture of this name is called: the same, or PNG where its format is not written."""
+    return Path(name).name if Path(name).suffix.lower() in WRITTEN else Path(name).with_suffix(".png").name
+
+
+def _written_names(names: Sequence[str]) -> list[str] | None:
+    """None where two would be the same."""
+    written = [written_name(name) for name in names]
+    return written if len({name.lower() for name in written}) == len(written) else None
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:

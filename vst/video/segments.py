@@ -58,7 +58,7 @@ class SegmentedWriter:
         job: Mapping[str, object],
         *,
         tracks: Sequence[Excerpt] = (),
-        sound: bool = True,
+        audio: str = "copy",
         overwrite: bool = False,
         **encoder: str | int | None,
     ) -> None:
@@ -67,7 +67,7 @@ class SegmentedWriter:
         self._encoding = choose_encoding(self.path, info, **encoder)
         self.folder = self.path.with_name(f".{self.path.name}.parts")
         self._output = VideoWriter(
-            path, info, copy_from=tracks, sound=sound, overwrite=overwrite, scratch=self.folder, **encoder
+            path, info, copy_from=tracks, audio=audio, overwrite=overwrite, scratch=self.folder, **encoder
         )
         size = [info.width, info.height, str(info.time_base), str(info.fps)]
         self.segment_frames = max(1, round(SEGMENT_SECONDS * info.fps))

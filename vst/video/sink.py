@@ -58,15 +58,17 @@ def open_sink(
     preset: str | int | None = None,
     bitrate: str | int | None = None,
     pix_fmt: str | None = None,
-    sound: bool = True,
+    audio: str = "copy",
     format: str | None = None,
+    names: Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Sink:
     """Open what frames as `info` describes them go to.
 
-    `output` is a video file (mp4, mov, mkv, webm), whose sound is that of `tracks`, unless `sound` is false, and
-    whose encoder the options set as for `VideoWriter`; a GIF; a picture for a single frame (png, jpg); a numbered
-    name such as frames/%05d.png, or a folder, which is a name without an extension; or `-`, standard output, in
+    `output` is a video file (mp4, mov, mkv, webm), whose sound is that of `tracks` as `audio` says, and whose encoder
+    the options set as for `VideoWriter`; a GIF; a picture for a single frame (png, jpg); a numbered
+    name such as frames/%05d.png, or a folder, which is a name without an extension, whose pictures are called as
+    `names` says, for frames that are files (`PictureWriter`); or `-`, standard output, in
     `format`: y4m (the default) or rgb24, the bare bytes of the frames. Pictures, GIFs and standard output are
     upright.
 
@@ -82,7 +84,7 @@ def open_sink(
     if suffix in FORMATS:
         return VideoWriter(
             path, info, copy_from=tracks, codec=codec, crf=crf, preset=preset, bitrate=bitrate, pix_fmt=pix_fmt,
-            sound=sound, overwrite=overwrite,
+            audio=audio, overwrite=overwrite,
         )  # fmt: skip
     settings = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt}
     given = [f"{name}={value}" for name, value in settings.items() if value is not None]
@@ -91,7 +93,7 @@ def open_sink(
     if suffix == ".gif":
         return GifWriter(path, upright(info), overwrite=overwrite)
     if has_number(path.name) or suffix in ("", *WRITTEN) or path.is_dir():
-        return PictureWriter(path, upright(info), overwrite=overwrite)
+        return PictureWriter(path, upright(info), names=names, overwrite=overwrite)
     raise UserError(
         f"{path}: the extension {suffix} is not one of {', '.join((*FORMATS, '.gif', *WRITTEN))}; without one it is a "
         f"folder of pictures"

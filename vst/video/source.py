@@ -15,6 +15,7 @@ from typing import Protocol
 
 from vst.errors import UserError
 from vst.video.excerpts import Excerpt
+from vst.video.folders import same_size
 from vst.video.pictures import PICTURES, PictureReader, has_number, is_picture, matching, natural_order
 from vst.video.probe import STDIN, VideoInfo, is_stream
 from vst.video.reader import Frame, VideoReader
@@ -32,7 +33,8 @@ class Source(Protocol):
 
     `info` describes the frames: their size as stored and the orientation that makes them upright, their time base.
     `damaged` and `resized` are None or one line, from the moment it is known. `tracks` are the inputs whose
-    sound belongs to the frames, for `open_sink`. A source may also have `planes`, the `PlaneFormat` of the frames
+    sound belongs to the frames, for `open_sink`. A source may also have `names`, those of the pictures that it is made
+    of, by the times of its frames, and `planes`, the `PlaneFormat` of the frames
     that `read(first, planes=True)` gives, None where it gives RGB only.
     """
 
@@ -155,7 +157,7 @@ def _open_pictures(paths: list[Path], fps: Fraction, begin: Fraction | None, sto
     chosen = paths[round((begin or 0) * fps) : last]
     if not chosen:
         raise UserError(f"no picture lies between start and end; there are {len(paths)}, {float(fps):g} a second")
-    return PictureReader(chosen, fps)
+    return PictureReader(chosen, fps, stills=not same_size(chosen))
 
 
 def _check_several(fade: Fraction, given: Seconds) -> None:

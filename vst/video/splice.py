@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 
 from vst.video.excerpts import Excerpt
-from vst.video.pictures import scale
+from vst.video.pictures import Fit
 from vst.video.probe import VideoInfo
 from vst.video.reader import Frame, VideoReader
 from vst.video.spatial import NOTHING
@@ -88,7 +88,7 @@ class Splice:
     def _placed(self, number: int, begin: int) -> Iterator[Frame]:
         """The frames of one reader, upright, fitted, at their times in the whole."""
         reader, base = self._readers[number], self.info.time_base
-        fit = _Fit(reader.info, self.info)
+        fit = _Upright(reader.info, self.info)
         unit = reader.info.time_base / base
         first = True
         for frame in reader:
@@ -113,33 +113,17 @@ def blacken(image: np.ndarray, border: np.ndarray) -> None:
     np.multiply(image, (255 - border)[..., None] / np.float32(255), out=image, casting="unsafe")
 
 
-class _Fit:
-    """Turns a picture upright and fits it into another size: as large as it goes, with its shape, bordered."""
+class _Upright:
+    """Turns the pictures of a film upright and fits them into another size."""
 
     def __init__(self, info: VideoInfo, whole: VideoInfo) -> None:
         self._orientation = info.orientation
-        self._whole = (whole.height, whole.width)
-        width, height = info.upright_size
         stretch = _upright_aspect(info) / (whole.sample_aspect_ratio or 1)
-        zoom = min(whole.width / (width * stretch), whole.height / height)
-        self._size = max(1, round(width * stretch * zoom)), max(1, round(height * zoom))
-        across, down = self._size
-        left, top = (whole.width - across) // 2, (whole.height - down) // 2
-        self._inside = slice(top, top + down), slice(left, left + across)
-        self.border: np.ndarray | None = None
-        if self._size != (whole.width, whole.height):
-            self.border = np.full(self._whole, 255, np.uint8)
-            self.border[self._inside] = 0
+        self._fit = Fit(info.upright_size, (whole.width, whole.height), stretch)
+        self.border = self._fit.border
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        image = self._orientation.upright(image)
-        if image.shape[1::-1] != self._size:
-            image = scale(image, *self._size)
-        if self.border is None:
-            return image
-        canvas = np.zeros((*self._whole, 3), np.uint8)
-        canvas[self._inside] = image
-        return canvas
+        return self._fit(self._orientation.upright(image))
 
 
 def _mixed(tail: list[Frame], frames: Iterator[Frame], begin: int, fade: int) -> Iterator[Frame]:

@@ -57,15 +57,16 @@ def _whole(path: Path) -> Excerpt:
 class VideoWriter:
     """Encode frames into an mp4, mov, mkv or webm of the size, timing, colour tags and rotation of `info`.
 
-    `copy_from` is a film, or the `tracks` of a source: its audio (with `sound`) and subtitles are copied packet by
-    packet, its title, chapters and attachments are kept, and what the container cannot hold is told in a warning.
+    `copy_from` is a film, or the `tracks` of a source: its audio and subtitles are copied packet by packet where the
+    container holds them, else encoded anew (`audio` is one of `vst.video.sound.AUDIO`); its title, chapters and
+    attachments are kept. What is not copied is told in a warning.
     A context manager: the file is written under a temporary name in the same folder, or in `scratch` on the same
     disk, and takes its own name when whole; on an exception it is removed. The size is exactly the given one.
     `codec`, `crf`, `preset`, `bitrate` and `pix_fmt` are as for `vst.video.encoders.choose_encoding`. A first
     timestamp below zero is moved to zero, with all audio, because mp4 players hide what lies before zero.
 
     Raises UserError for an output that cannot be written (before the first frame where it can be known), for
-    an unknown codec or its settings, for audio that the container cannot hold, and for a full disk.
+    an unknown codec or its settings, for a codec of the sound that the container cannot hold, and for a full disk.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class VideoWriter:
         preset: str | int | None = None,
         bitrate: str | int | None = None,
         pix_fmt: str | None = None,
-        sound: bool = True,
+        audio: str = "copy",
         overwrite: bool = False,
         scratch: Path | None = None,
     ) -> None:
@@ -90,7 +91,7 @@ class VideoWriter:
         )
         if copy_from is None or isinstance(copy_from, str | Path):
             copy_from = [] if copy_from is None else [_whole(Path(copy_from))]
-        self._excerpts, self._sound = copy_from, sound
+        self._excerpts, self._sound = copy_from, audio
         self._format = FORMATS[self.path.suffix.lower()]
         self._spatial = info.spatial.kept_in(self._format)
         self._file = PartFile(self.path, self._format, scratch)
@@ -123,6 +124,7 @@ class VideoWriter:
                 raise UserError(f"{self.path}: no frame was given, so no video was written")
             with told(self.path):
                 self._mux(self._picture.flush())
+                self._audio.end = self._end * self.info.time_base
                 self._mux_last()
                 self._file.finish(lambda part: self._spatial.write(part, self._format))
 
