@@ -14,7 +14,7 @@ import numpy as np
 from data_modules.styles import Pictures, slug
 from data_modules.video_cache import fit, progress_bar
 from vst.errors import UserError
-from vst.video.clips import FrameIndex, upright
+from vst.video.clips import FrameIndex, Upright
 from vst.video.probe import VideoInfo, probe
 
 THUMBNAIL = (16, 16)
@@ -79,7 +79,7 @@ class _Selection:
         self.every, self.least, self.limit = every, least, limit
         self.frames: list[FilmFrame] = []
         self.left_out = {"near-duplicates": 0, "blank": 0}
-        self._fps = float(info.fps)
+        self._fps, self._upright = float(info.fps), Upright(info.path)
         self._size: tuple[int, int] | None = None
         self._thumbnails: list[np.ndarray] = []
         self._count, self._last = 0, -np.inf
@@ -95,7 +95,7 @@ class _Selection:
             turned = round(frame.rotation / 90) % 2
             sides = (frame.height, frame.width) if turned else (frame.width, frame.height)
             self._size = fit(*sides, self.least)
-        self._consider(FilmFrame(time, np.ascontiguousarray(upright(frame, self._size))))
+        self._consider(FilmFrame(time, np.ascontiguousarray(self._upright(frame, self._size))))
 
     def _consider(self, frame: FilmFrame) -> None:
         thumbnail = cv2.resize(frame.picture, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)

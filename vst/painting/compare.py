@@ -34,6 +34,10 @@ class Comparison(Stage):
         width, height = super().output_size(width, height)
         return (2 * width if self._how == "side" else width), height
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        alpha = super().alpha_of(alpha)
+        return np.hstack([alpha, alpha]) if self._how == "side" else alpha
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         height, width = frame.shape[:2]
         if self._how == "side":

@@ -71,6 +71,10 @@ class Stereo:
         assert len(sizes) == 1, sizes
         return both_eyes(*sizes.pop(), self._layout)
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        parts = zip(self._eyes, halves(alpha, self._layout), strict=True)
+        return np.concatenate([eye.alpha_of(np.ascontiguousarray(part)) for eye, part in parts], _axis(self._layout))
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         seen = zip(self._eyes, halves(frame, self._layout), strict=True)
         painted = [eye(np.ascontiguousarray(half)) for eye, half in seen]

@@ -22,6 +22,10 @@ class Paints(Protocol):
         """(width, height) of what becomes of a frame of this size. Raises UserError for a size that cannot be."""
         ...
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        """The alpha of what becomes of a frame with the alpha (H, W) uint8."""
+        ...
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """(H, W, 3) uint8 RGB -> the result of `output_size`, in `out` if given."""
         ...
@@ -51,6 +55,9 @@ class Stage:
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
         return self._painter.output_size(width, height)
+
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        return self._painter.alpha_of(alpha)
 
     def read_state(self) -> list[np.ndarray]:
         return self._painter.read_state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -16,8 +17,11 @@ import numpy as np
 from vst.errors import UserError
 from vst.video.excerpts import Excerpt
 from vst.video.output import part_of, told
+from vst.video.pixels import WHITE, Color, scale
 from vst.video.probe import BT709, VideoInfo
 from vst.video.reader import Frame, VideoReader
+
+_log = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN = (".png", ".jpg", ".jpeg")
@@ -53,21 +57,24 @@ class PictureReader:
     """Pictures in the given order as frames at `fps`, upright, of the size of the first one.
 
     Another size is scaled to it and told in `resized`; what is no readable picture is passed over and told in
-    `damaged`. Transparency is laid onto white. A context manager, used as a `VideoReader`.
+    `damaged`. Transparency is laid onto `background`; with None it is given as `Frame.alpha` if the first one has any.
+    A context manager, used as a `VideoReader`.
     """
 
-    def __init__(self, paths: Sequence[Path], fps: Fraction) -> None:
+    def __init__(self, paths: Sequence[Path], fps: Fraction, background: Color | None = WHITE) -> None:
         self._paths = list(paths)
+        self._told: set[str] = set()
         self.damaged: str | None = None
         self.resized: str | None = None
         self.tracks: list[Excerpt] = []
-        with VideoReader(self._paths[0], pictures=True) as reader:
+        with VideoReader(self._paths[0], pictures=True, background=background) as reader:
             info = reader.info
+        self._background = None if info.alpha else background or WHITE
         width, height = info.upright_size
         self.info: VideoInfo = replace(
             info, width=width, height=height, rotation=0, display_matrix=None, fps=fps, time_base=1 / fps, first=0,
             num_frames=len(self._paths), duration=float(len(self._paths) / fps), sample_aspect_ratio=None,
-            pix_fmt="rgb24", colour=BT709,
+            pix_fmt="rgb24", colour=BT709, hdr=None,
         )  # fmt: skip
 
     def __enter__(self) -> PictureReader:
@@ -86,7 +93,7 @@ class PictureReader:
         size = (self.info.width, self.info.height)
         for number, path in enumerate(self._paths[first:], start=first):
             try:
-                image = _read_upright(path)
+                image, alpha = self._read_upright(path)
             except UserError:
                 lost.append(path)
                 self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read, the first is {lost[0]}"
@@ -96,14 +103,22 @@ class PictureReader:
                     f"{path} is {image.shape[1]}x{image.shape[0]}, the first picture {size[0]}x{size[1]}; all frames "
                     f"are scaled to that"
                 )
-                image = scale(image, *size)
-            yield Frame(image, number, 1, self.info.time_base)
+                image, alpha = scale(image, *size), None if alpha is None else scale(alpha, *size)
+            yield Frame(image, number, 1, self.info.time_base, alpha=alpha)
 
+    def _read_upright(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+        with VideoReader(path, pictures=True, background=self._background, tell=self._tell) as reader:
+            frame = next(iter(reader), None)
+            if frame is None:
+                raise UserError(f"{path} cannot be read")
+            turns = round(reader.info.rotation / 90)
+            alpha = None if frame.alpha is None else np.ascontiguousarray(np.rot90(frame.alpha, turns))
+            return np.ascontiguousarray(np.rot90(frame.image, turns)), alpha
 
-def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to another size, averaging where it becomes smaller."""
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    return frame.to_ndarray(width=width, height=height, interpolation="AREA")
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            _log.warning("%s %s", self._paths[0], line)
 
 
 class PictureWriter:
@@ -152,7 +167,7 @@ class PictureWriter:
             raise UserError(f"{self.path}: no frame was given, so no picture was written")
 
     def write(self, image: np.ndarray, pts: int | None = None, duration: int = 0) -> None:
-        """Append `image` (H, W, 3) uint8 RGB; its time does not matter."""
+        """Append `image` (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha; its time does not matter."""
         if self._count and not self._numbered:
             raise UserError(f"{self.path} holds one frame and the input has more; name it frame_%05d{self.path.suffix}")
         self._count += 1
@@ -179,30 +194,26 @@ class PictureWriter:
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG or JPEG, by the extension. Raises av.error.FFmpegError and OSError."""
+    """Write (H, W, 3) uint8 RGB as PNG or JPEG, by the extension, or (H, W, 4) with an alpha as PNG.
+
+    Raises av.error.FFmpegError and OSError.
+    """
     jpeg = path.suffix.lower() != ".png"
     with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
         stream = container.add_stream("mjpeg" if jpeg else "png", rate=1)
         stream.height, stream.width = image.shape[:2]
-        stream.pix_fmt = "yuvj444p" if jpeg else "rgb24"
+        format = "rgb24" if image.shape[2] == 3 else "rgba"
+        stream.pix_fmt = "yuvj444p" if jpeg else format
         if jpeg:
             stream.codec_context.qmin = stream.codec_context.qmax = _JPEG_SCALE
             stream.codec_context.color_range = 2
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=format)
         if jpeg:
             frame = frame.reformat(
                 format="yuvj444p", src_colorspace="ITU709", dst_colorspace="ITU601", dst_color_range=2
             )
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _read_upright(path: Path) -> np.ndarray:
-    with VideoReader(path, pictures=True) as reader:
-        frame = next(iter(reader), None)
-        if frame is None:
-            raise UserError(f"{path} cannot be read")
-        return np.ascontiguousarray(np.rot90(frame.image, round(reader.info.rotation / 90)))
 
 
 def _expression(name: str) -> str:

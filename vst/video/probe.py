@@ -15,10 +15,15 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.video.decoder import Decoder
+from vst.video.hdr import Hdr, hdr_of
+from vst.video.pixels import has_alpha, is_transparent
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _ASSUMED_FPS = Fraction(25)
 STDIN = "-"
+# Formats whose pictures have room for transparency whether or not they use it.
+_ROOMY = ("gif", "apng", "image2", "webp")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class VideoInfo:
     is no tag. `num_frames` is the header's claim and `duration` is in seconds; both are None where the header
     is silent. `fps` is the mean rate. `stream` is the index of the chosen stream in the container,
     `time_base` the unit of its timestamps in seconds, and `first` the timestamp of its first frame in that unit.
+    `hdr` says how its numbers stand for light, None for SDR; `alpha`, whether its frames can be seen through.
     """
 
     path: Path
@@ -65,6 +71,8 @@ class VideoInfo:
     colour: Colour
     display_matrix: tuple[int, ...] | None
     first: int = 0
+    hdr: Hdr | None = None
+    alpha: bool = False
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -181,7 +189,14 @@ def describe(path: Path, container: InputContainer, stream: VideoStream, frame: 
         colour=_colour(stream, frame),
         display_matrix=_display_matrix(frame),
         first=next((stamp for stamp in (frame.pts, frame.dts) if stamp is not None), 0),
+        hdr=hdr_of(frame),
+        alpha=has_alpha(frame) and (not _is_roomy(container) or is_transparent(frame)),
     )
+
+
+def _is_roomy(container: InputContainer) -> bool:
+    kind = container.format.name
+    return kind.startswith(_ROOMY) or kind.endswith("_pipe")
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
@@ -203,10 +218,11 @@ def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | 
     """The first frame of the stream, passing over packets that cannot be decoded; None when there is none."""
     if stream.codec_context is None:
         return None
+    decoder = Decoder(stream, "none")
     try:
         for packet in container.demux(stream):
             try:
-                frames = packet.decode()
+                frames = decoder.decode(packet)
             except av.error.FFmpegError:
                 continue
             if frames:

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 
 from vst.video.excerpts import Excerpt
-from vst.video.pictures import scale
+from vst.video.pixels import scale
 from vst.video.probe import VideoInfo
 from vst.video.reader import Frame, VideoReader
 
@@ -90,7 +90,8 @@ class Splice:
                 self._place_sound(reader.tracks[0], begin, number)
             start, end = (begin + round(time * unit) for time in (frame.pts, frame.pts + frame.duration))
             cut = first and number > 0 and not self._fade
-            yield Frame(fit(frame.image), start, max(1, end - start), base, cut, fit.border)
+            alpha = None if frame.alpha is None else fit.alpha(frame.alpha)
+            yield Frame(fit(frame.image), start, max(1, end - start), base, cut, fit.border, alpha)
             first = False
 
     def _place_sound(self, track: Excerpt, begin: int, number: int) -> None:
@@ -124,12 +125,17 @@ class _Fit:
             self.border[self._inside] = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        image = np.ascontiguousarray(np.rot90(image, self._turns))
-        if image.shape[1::-1] != self._size:
-            image = scale(image, *self._size)
+        return self._bordered(image, 0)
+
+    def alpha(self, alpha: np.ndarray) -> np.ndarray:
+        """The alpha (H, W) uint8 of such a picture, whose border hides what is behind it."""
+        return self._bordered(alpha, 255)
+
+    def _bordered(self, image: np.ndarray, value: int) -> np.ndarray:
+        image = scale(np.ascontiguousarray(np.rot90(image, self._turns)), *self._size)
         if self.border is None:
             return image
-        canvas = np.zeros((*self._whole, 3), np.uint8)
+        canvas = np.full((*self._whole, *image.shape[2:]), value, np.uint8)
         canvas[self._inside] = image
         return canvas
 
@@ -148,7 +154,9 @@ def _mixed(tail: list[Frame], frames: Iterator[Frame], begin: int, fade: int) ->
         share = min(1.0, (frame.pts - begin + frame.duration / 2) / fade)
         borders = [np.uint8(0) if border is None else border for border in (frame.border, shown.border)]
         border = _blend(*borders, share) if any(b.ndim for b in borders) else None
-        yield replace(frame, image=_blend(frame.image, shown.image, share), border=border)
+        alphas = [np.uint8(255) if alpha is None else alpha for alpha in (frame.alpha, shown.alpha)]
+        alpha = _blend(*alphas, share) if any(a.ndim for a in alphas) else None
+        yield replace(frame, image=_blend(frame.image, shown.image, share), border=border, alpha=alpha)
     while coming is not None and coming.pts < end:
         coming = next(frames, None)
     if coming is not None:
@@ -178,6 +186,7 @@ def _joined(infos: Sequence[VideoInfo], crossfade: Fraction) -> VideoInfo:
         duration=None if None in lengths else sum(lengths) - lost,
         num_frames=None if None in counts else sum(counts) - round(lost * first.fps),
         has_audio=any(info.has_audio for info in infos),
+        alpha=any(info.alpha for info in infos),
         first=0,
     )
 
