@@ -59,11 +59,13 @@ class Decoder:
         return frame.key_frame or frame.pts in self._keys
 
     def _frames_of(self, packet: Packet | None) -> list[VideoFrame]:
-        if self._context is not None:
-            if packet is not None and packet.is_keyframe:
-                self._keys.add(packet.pts)  # libvpx does not say it of its frames
-            return self._context.decode(packet)
-        return self._stream.codec_context.decode(None) if packet is None else packet.decode()
+        if self._context is not None and packet is not None and packet.is_keyframe:
+            self._keys.add(packet.pts)  # libvpx does not say it of its frames
+        context = self._context or self._stream.codec_context
+        frames = context.decode(packet)
+        for frame in frames:
+            frame.time_base = self._stream.time_base  # which the last ones lack
+        return frames
 
     def _whole(self, frame: VideoFrame) -> list[VideoFrame]:
         if self._mode == "none" or (self._fields is None and self._mode == "auto" and not frame.interlaced_frame):

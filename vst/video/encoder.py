@@ -51,9 +51,11 @@ class PictureTrack:
         if image.ndim == 2:
             assert self.planes is not None, self._encoding
             frame = frame_of_planes(image)
-            frame.color_range, frame.colorspace = self._colour.range, self._colour.matrix
         else:
             frame = self._to_yuv(np.ascontiguousarray(np.rot90(image, self._turns)))
+        colour = self._colour
+        frame.color_range, frame.colorspace = colour.range, colour.matrix
+        frame.color_primaries, frame.color_trc = colour.primaries, colour.trc  # which ProRes takes from here
         frame.pts, frame.time_base = pts, self._info.time_base
         return self.stream.encode(frame)
 

@@ -92,6 +92,7 @@ _HARDWARE = {
     "videotoolbox": _Encoder("", (1, 100, 65), constant={"flags": "+qscale", "global_quality": "{lambda}"}),
     "v4l2m2m": _Encoder("", None),
 }  # fmt: skip
+_NAMES = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "prores": "ProRes"}
 _HARDWARE_MAKES = ("h264", "hevc", "av1", "vp9")
 _LAMBDA = 118  # FF_QP2LAMBDA
 
@@ -222,17 +223,21 @@ def told_of(path: Path, info: VideoInfo, encoding: Encoding, asked: Mapping[str,
     `asked` are the arguments of `choose_encoding` that were given.
     """
     chosen = asked.get("codec") is not None or asked.get("pix_fmt") is not None
+    depth, deep = bits(encoding.pix_fmt), "libsvtav1" if path.suffix.lower() == ".webm" else "libx265"
+    name = f"{_NAMES[encoding.makes]} of {depth} bits"
     if info.hdr is not None and encoding.hdr:
-        name = f"{info.hdr.name}, {encoding.makes.upper()} of {bits(encoding.pix_fmt)} bits"
-        return f"{path} stays HDR ({name}){_lost(info.hdr, encoding)}; hdr=sdr makes it SDR, which every player takes"
+        lost = _lost(info.hdr, encoding)
+        return f"{path} stays HDR ({info.hdr.name}, {name}){lost}; hdr=sdr makes it SDR, which every player takes"
     if info.hdr is not None and asked.get("hdr") != "sdr":
-        return f"{path} is SDR: {encoding.codec} ({encoding.pix_fmt}) is not for HDR; codec=libx265 keeps it"
+        remedy = f"codec={deep}" if asked.get("pix_fmt") is None else "leaving out pix_fmt"
+        return f"{path} is SDR: {encoding.codec} ({encoding.pix_fmt}) is not for HDR; {remedy} keeps it"
     if encoding.makes in ("h264", "hevc") and "444" in encoding.pix_fmt and not chosen:
         size = f"{info.width}x{info.height}"
         return f"{path} has odd sides ({size}), so it is 4:4:4, which few players take; codec=libsvtav1 is 4:2:0"
-    if info.hdr is None and bits(info.pix_fmt) > 8 and bits(encoding.pix_fmt) == 8 and not chosen:
-        deep = "libsvtav1" if path.suffix.lower() == ".webm" else "libx265"
-        name, given = f"{encoding.makes.upper()} of 8 bits", f"the input has {bits(info.pix_fmt)}"
+    if encoding.makes == "h264" and depth > 8 and asked.get("pix_fmt") is None:
+        return f"{path} is {name} as its input, which many players refuse; pix_fmt=yuv420p makes it 8, or codec={deep}"
+    if info.hdr is None and bits(info.pix_fmt) > depth and not chosen and not info.alpha:
+        given = f"the input has {bits(info.pix_fmt)}"
         return f"{path} is {name}, which every player takes; {given}, which codec={deep} keeps"
     return None
 
