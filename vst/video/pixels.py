@@ -20,6 +20,8 @@ WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
 _SEEN = 64  # of 255: with so much of it a pixel's own colour counts in full
 _GREY = 128.0
+_REACH = 2  # pixels that one sample of colour touches, at half of the resolution
+_LITTLE = 0.05
 
 
 class Pictures:
@@ -54,7 +56,8 @@ class Pictures:
         if self._background is not None:
             self._tell_transparency(alpha)
             return scale(laid_onto(picture, alpha, self._background), width, height), None
-        return scale(with_hidden_filled(picture, alpha), width, height), scale(alpha, width, height)
+        filled = with_hidden_filled(picture, alpha, _is_subsampled(frame))
+        return scale(filled, width, height), scale(alpha, width, height)
 
     def _tell_transparency(self, alpha: np.ndarray) -> None:
         if not self._told and alpha.min() < 255:
@@ -79,6 +82,11 @@ def has_alpha(frame: VideoFrame) -> bool:
     return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
 
 
+def _is_subsampled(frame: VideoFrame) -> bool:
+    components = frame.format.components
+    return len(components) > 2 and components[1].width < components[0].width
+
+
 def is_transparent(frame: VideoFrame) -> bool:
     """Whether any of it can be seen through."""
     return has_alpha(frame) and bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
@@ -91,11 +99,18 @@ def laid_onto(picture: np.ndarray, alpha: np.ndarray, color: Color) -> np.ndarra
     return ((picture * seen + behind + 127) // 255).astype(np.uint8)
 
 
-def with_hidden_filled(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB with the colours around them where `alpha` (H, W) uint8 hides its own (pull and push)."""
+def with_hidden_filled(picture: np.ndarray, alpha: np.ndarray, subsampled: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 RGB with the colours around them where `alpha` (H, W) uint8 hides its own (pull and push).
+
+    `subsampled`: pixels share their colours with their neighbours, as in 4:2:0, so those at the edge of what is hidden
+    have some of it, and count for little where there are others.
+    """
     if alpha.min() >= _SEEN:
         return picture
     known = (torch.from_numpy(alpha).float() / _SEEN).clamp_(max=1)[None, None]
+    if subsampled:
+        inner = -F.max_pool2d(-known, 2 * _REACH + 1, 1, _REACH)
+        known = torch.maximum(inner, _LITTLE * known)
     colours = torch.from_numpy(picture).permute(2, 0, 1).float()[None] * known
     filled = _spread(colours, known)[0].permute(1, 2, 0)
     return filled.round_().clamp_(0, 255).byte().contiguous().numpy()
