@@ -16,7 +16,7 @@ from data_modules.video_cache import scan_folder
 from tests.media import decode_sequentially
 from vst import stylize_video
 from vst.evaluate.media import read_video
-from vst.live.sources import FileSource
+from vst.live.sources import FileSource, StreamSource
 from vst.painting.masks import FileMask
 from vst.studio.stills import frames_until
 from vst.video.clips import FrameIndex, read_clip
@@ -57,6 +57,10 @@ def _live(source: Path, folder: Path) -> np.ndarray:
     return np.stack(list(film.frames(threading.Event())))
 
 
+def _stream(source: Path, folder: Path) -> np.ndarray:
+    return np.stack(list(StreamSource(str(source), {}, 10.0).frames(threading.Event())))
+
+
 def _stills(source: Path, folder: Path) -> np.ndarray:
     info = probe(source)
     with av.open(str(source)) as container:
@@ -95,6 +99,7 @@ DOORS: dict[str, Callable[[Path, Path], np.ndarray]] = {
     "pictures": _pictures,
     "gif": _gif,
     "live": _live,
+    "stream": _stream,
     "stills": _stills,
     "evaluation": _evaluated,
     "training": _index,

@@ -81,13 +81,15 @@ class Decoder:
 
 
 class _Fields:
-    """FFmpeg's bwdif for frames of the size and format of `frame`. It holds one back, until the next one is there."""
+    """FFmpeg's bwdif for frames of the size, format and colours of `frame`. It holds one back until the next is there."""
 
     def __init__(self, frame: VideoFrame, all_frames: bool) -> None:
-        self._kind = (frame.width, frame.height, frame.format.name)
+        self._kind = _kind_of(frame)
         self._graph = av.filter.Graph()
-        source = self._graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 1)
+        # By its arguments, since PyAV's add_buffer leaves out the colours, which a change of format would then lose.
+        width, height, format, matrix, span = map(str, self._kind)
+        source = self._graph.add(
+            "buffer", video_size=f"{width}x{height}", pix_fmt=format, time_base="1/1", colorspace=matrix, range=span
         )
         which = "all" if all_frames else "interlaced"
         weaver = self._graph.add("bwdif", mode="send_frame", parity="auto", deint=which)
@@ -99,7 +101,7 @@ class _Fields:
         self._times: deque[tuple] = deque()
 
     def fits(self, frame: VideoFrame) -> bool:
-        return (frame.width, frame.height, frame.format.name) == self._kind
+        return _kind_of(frame) == self._kind
 
     def __call__(self, frame: VideoFrame) -> list[VideoFrame]:
         # Times go around the filter, which counts in other units and makes some up where they are missing.
@@ -123,6 +125,10 @@ class _Fields:
             frame.pts, frame.dts, frame.duration, frame.time_base = self._times.popleft()
             frames.append(frame)
         return frames
+
+
+def _kind_of(frame: VideoFrame) -> tuple[int, int, str, int, int]:
+    return frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range)
 
 
 def check_deinterlace(given: str) -> None:
