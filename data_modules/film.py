@@ -14,7 +14,7 @@ import numpy as np
 from data_modules.styles import Pictures, slug
 from data_modules.video_cache import fit, progress_bar
 from vst.errors import UserError
-from vst.video.clips import FrameIndex, upright, upright_size
+from vst.video.clips import FrameIndex, Upright, upright_size
 from vst.video.probe import VideoInfo, probe
 
 THUMBNAIL = (16, 16)
@@ -79,7 +79,8 @@ class _Selection:
         self.every, self.least, self.limit = every, least, limit
         self.frames: list[FilmFrame] = []
         self.left_out = {"near-duplicates": 0, "blank": 0}
-        self._fps, self._begin = float(info.fps), float(info.first * info.time_base)
+        self._fps, self._upright = float(info.fps), Upright(info.path)
+        self._begin = float(info.first * info.time_base)
         self._size: tuple[int, int] | None = None
         self._thumbnails: list[np.ndarray] = []
         self._count, self._last = 0, -np.inf
@@ -93,7 +94,7 @@ class _Selection:
         self._last = time
         if self._size is None:
             self._size = fit(*upright_size(frame), self.least)
-        self._consider(FilmFrame(time, np.ascontiguousarray(upright(frame, self._size))))
+        self._consider(FilmFrame(time, np.ascontiguousarray(self._upright(frame, self._size))))
 
     def _consider(self, frame: FilmFrame) -> None:
         thumbnail = cv2.resize(frame.picture, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)

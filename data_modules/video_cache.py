@@ -32,7 +32,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from data_modules.frames import frame_files, frame_folders, visit_frames
 from vst.cuts import CutDetector
 from vst.errors import UserError
-from vst.video.clips import FrameIndex, upright, upright_size
+from vst.video.clips import FrameIndex, Upright, upright_size
 from vst.video.probe import probe
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class CacheError(UserError):
 class _Pass:
     """One pass over a video: finds its cuts, counts its frames for the progress bar, and encodes its copy.
 
-    Called with every frame in turn. Without an output container nothing is encoded.
+    Called with every frame in turn, of the video `name`. Without an output container nothing is encoded.
     """
 
     def __init__(
@@ -175,7 +175,10 @@ class _Pass:
         report: Callable[[float], None],
         expected: float,
         container: OutputContainer | None = None,
+        *,
+        name: str,
     ) -> None:
+        self._upright = Upright(name)
         self.cuts: list[int] = []
         self._short_side, self._report, self._expected = short_side, report, expected
         self._container, self._stream = container, None
@@ -185,7 +188,7 @@ class _Pass:
 
     def __call__(self, frame: av.VideoFrame) -> None:
         self._size = self._size or self._fit(frame)
-        picture = np.ascontiguousarray(upright(frame, self._size))
+        picture = np.ascontiguousarray(self._upright(frame, self._size))
         if self._detect(picture):
             self.cuts.append(self._count)
         if self._container is not None:
@@ -229,12 +232,12 @@ def _prepare(
     expected = _expected_frames(path)
     digest = _digest(path)
     if folder is None:
-        seen = _Pass(short_side, report, expected)
+        seen = _Pass(short_side, report, expected, name=name)
         index = FrameIndex.build(path, visit=seen)
         size = fit(index.width, index.height, short_side)
         return TrainingVideo(name, digest, index, size, tuple(seen.cuts), False, index.damaged)
     target = folder / f"{digest[:32]}-{short_side}px-v{CACHE_FORMAT}.mp4"
-    known = _load(target) or _transcode(path, target, name, partial(_Pass, short_side, report, expected))
+    known = _load(target) or _transcode(path, target, name, partial(_Pass, short_side, report, expected, name=name))
     index = replace(FrameIndex.from_json(known["index"]), path=str(target))
     size = (index.width, index.height)
     return TrainingVideo(name, digest, index, size, tuple(known["cuts"]), True, known["damaged"])

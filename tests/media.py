@@ -181,6 +181,80 @@ def recorded_at(source: Path, target: Path, begin: float, sound_later: float = 0
     return target
 
 
+def make_interlaced(
+    path: str | Path, fields: np.ndarray, codec: str = "libx264", top_first: bool = True, pix_fmt: str = "yuv422p"
+) -> Path:
+    """Write the pictures `fields` (2 N, H, W, 3) uint8, two to a frame, as N interlaced frames at 25 a second.
+
+    Of the pictures 2 k and 2 k + 1 frame k holds every other row, from the top one (or the one below) on for the first.
+    """
+    path, first = Path(path), 0 if top_first else 1
+    frames = fields[1::2].copy()
+    frames[:, first::2] = fields[::2, first::2]
+    options = {"flags": "+ildct+ilme", "b": "20M"} | ({"crf": "4", "preset": "ultrafast"} if codec == "libx264" else {})
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = pix_fmt
+        graph = av.filter.Graph()  # which flags frames as PyAV cannot
+        source = graph.add_buffer(width=stream.width, height=stream.height, format=pix_fmt, time_base=Fraction(1, 25))
+        graph.link_nodes(source, graph.add("setfield", "tff" if top_first else "bff"), graph.add("buffersink"))
+        graph.configure()
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            graph.push(frame)
+            flagged = graph.pull()
+            flagged.pict_type = 0
+            container.mux(stream.encode(flagged))
+        container.mux(stream.encode(None))
+    return path
+
+
+def make_transparent(path: str | Path, frames: np.ndarray, codec: str = "libvpx-vp9", rate: int = 10) -> Path:
+    """Write `frames` (N, H, W, 4) uint8 RGBA with libvpx-vp9 or libvpx (webm), prores_ks, qtrle, png (mov) or apng."""
+    pixels = {"libvpx-vp9": "yuva420p", "libvpx": "yuva420p", "prores_ks": "yuva444p10le", "qtrle": "argb"}
+    vpx = codec.startswith("libvpx")
+    with av.open(str(path), "w") as container:
+        options = {"auto-alt-ref": "0", "crf": "4", "b": "8M", "g": "5"} if vpx else {}
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = pixels.get(codec, "rgba")
+        if vpx:
+            stream.metadata["alpha_mode"] = "1"
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgba")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return Path(path)
+
+
+def make_hdr(path: str | Path, codes: np.ndarray, transfer: int, mastered: bool = False) -> Path:
+    """Write `codes` (N, H, W, 3) float in [0, 1], RGB of BT.2020 in PQ (`transfer` 16) or HLG (18), as HEVC of 10 bits.
+
+    `mastered`: on a screen of 1000 cd/m2, with a brightest pixel of 900 and a brightest frame of 300.
+    """
+    params = "log-level=error:pools=1:keyint=5"
+    if mastered:
+        screen = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+        params += f":hdr10=1:master-display={screen}:max-cll=900,300"
+    options = {"preset": "ultrafast", "crf": "2", "x265-params": params}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=10, options=options)
+        stream.height, stream.width = codes.shape[1:3]
+        stream.pix_fmt = "yuv420p10le"
+        context = stream.codec_context
+        context.color_range, context.color_primaries, context.color_trc, context.colorspace = 1, 9, transfer, 9
+        for number, image in enumerate(codes):
+            whole = av.VideoFrame.from_ndarray(np.round(65535 * image).astype(np.uint16), format="rgb48le")
+            frame = whole.reformat(format="yuv420p10le", src_colorspace=5, dst_colorspace=9)
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return Path(path)
+
+
 def truncate(path: str | Path, fraction: float) -> Path:
     """Cut the file at `path` down to its first `fraction` of bytes, in place, and return its path."""
     path = Path(path)

@@ -783,11 +783,11 @@ def test_from_standard_input_to_standard_output(tmp_path: Path) -> None:
     assert np.frombuffer(result.stdout, np.uint8).size == 5 * 64 * 96 * 3
 
 
-def test_one_frame_six_channels_and_ten_bits(tmp_path: Path) -> None:
-    source = media.make_video(tmp_path / "in.mp4", n=1, audio="5.1", pix_fmt="yuv420p10le")
+def test_one_frame_and_six_channels(tmp_path: Path) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=1, audio="5.1")
     report = _stylize(Identity(), source, tmp_path / "out.mp4")
     info = probe(report.output)
-    assert report.frames == 1 and info.pix_fmt == "yuv420p10le" and info.has_audio
+    assert report.frames == 1 and info.has_audio
     silent = _stylize(Identity(), source, tmp_path / "silent.mp4", audio="none")
     assert not probe(silent.output).has_audio
     with pytest.raises(UserError, match="audio=mono is not one of copy, aac, opus, none"):

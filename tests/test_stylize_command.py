@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.media import decode_sequentially, make_video, pattern_frames
+from tests.media import decode_sequentially, make_transparent, make_video, pattern_frames
 from tests.painting.engines import film
 from vst import load_stylizer, stylize_video
 from vst.checkpoint import save_stylizer, stylizer_content
@@ -568,3 +568,83 @@ def test_from_python_in_two_lines_and_with_a_painter(folder: Path, painted, monk
     stylize_video(Painter(engines, timeline=timeline), "clip.mp4", "three.mp4", progress=False)
     frames, clip = np.stack(decode_sequentially(folder / "three.mp4")), clip_of(folder)
     assert far(frames[0], clip[0]) < 5 < far(frames[-1], clip[-1])
+
+
+# ----------------------------------------------------------------------------------------------------
+# Transparency
+
+
+@pytest.fixture
+def cut_out(folder: Path) -> np.ndarray:
+    """The frames (6, 48, 64, 4) of cut.mov, whose left half is hidden behind a sharp edge, and there green."""
+    frames = np.empty((6, 48, 64, 4), np.uint8)
+    frames[..., :3] = np.stack(film(6, 48, 64))
+    frames[:, :, :32], frames[:, :, 32:, 3] = (0, 255, 0, 0), 255
+    make_transparent(folder / "cut.mov", frames, "png")
+    return frames
+
+
+def alphas(path: Path) -> np.ndarray:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgba")[..., 3] for frame in container.decode(video=0)])
+
+
+@pytest.mark.parametrize(
+    ("words", "left", "right"),
+    [
+        ([], 32, 32), (["crop=[16,0,32,48]"], 16, 16), (["size=128x96"], 64, 64), (["scale=0.5"], 32, 32),
+        (["mask.color=[30,180,50]", "strength=0.5"], 32, 32), (["stereo=top_bottom"], 32, 32),
+    ],
+)  # fmt: skip
+def test_what_is_hidden_stays_hidden(
+    words: list[str], left: int, right: int, folder: Path, cut_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    stylize(["checkpoint=a.pt", "input=cut.mov", "output=cut_out.mov", "overwrite=true", *words])
+    alpha = alphas(folder / "cut_out.mov")
+    assert alpha.shape[0] == 6 and alpha.shape[2] == left + right
+    assert alpha[:, :, : left - 2].max() == 0 and alpha[:, :, left + 2 :].min() == 255
+
+
+def test_a_comparison_hides_both_sides_alike(
+    folder: Path, cut_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    stylize(["checkpoint=a.pt", "input=cut.mov", "output=cut_out.mov", "overwrite=true", "compare=side"])
+    row = alphas(folder / "cut_out.mov")[2, 20]
+    np.testing.assert_array_equal(row > 128, np.tile(np.arange(64) >= 32, 2))
+
+
+def test_the_painting_does_not_depend_on_what_is_hidden(
+    folder: Path, cut_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    other = cut_out.copy()
+    other[:, :, :32, :3] = (255, 0, 255)
+    make_transparent(folder / "other.mov", other, "png")
+    for name in ("cut", "other"):
+        stylize(["checkpoint=a.pt", f"input={name}.mov", f"output={name}_painted/%02d.png", "overwrite=true"])
+    for number in range(1, 7):
+        first, second = (
+            cv2.imread(f"{name}_painted/{number:02d}.png", cv2.IMREAD_UNCHANGED) for name in ("cut", "other")
+        )
+        np.testing.assert_array_equal(first, second)
+
+
+def test_transparency_and_its_words(
+    folder: Path, cut_out: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(folder)
+    usual = ["checkpoint=a.pt", "input=cut.mov", "overwrite=true", "strength=0"]
+    stylize([*usual, "output=flat.mp4", "background=[20,40,220]", "crf=4"])
+    assert np.abs(decode_sequentially(folder / "flat.mp4")[0][5:40, 4:24].astype(int) - (20, 40, 220)).max() < 8
+    assert "cut.mov has transparency, which is laid onto [20, 40, 220]" in capsys.readouterr().out
+    for words, said in (
+        (["output=out.mp4", "transparency=keep"], "transparency=keep: out.mp4 holds none"),
+        (["output=out.mov", "background=[1,2]"], "background=[1, 2]: give red, green and blue"),
+        (["output=out.mp4", "deinterlace=maybe"], "deinterlace"),
+        (["output=out.mp4", "hdr=maybe"], "hdr"),
+    ):
+        with pytest.raises(SystemExit):
+            stylize([*usual, *words])
+        assert said in "".join(capsys.readouterr())

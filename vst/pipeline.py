@@ -33,6 +33,7 @@ class FrameEngine(Protocol):
 
     An engine may also have
     - `at(seconds)`, called before each frame with its time in the output, for looks that change over time;
+    - `alpha_of(alpha)`, the alpha (h, w) uint8 of what it makes of a frame with the alpha (H, W), if that is another;
     - `keep_black(border)`, called before each frame with its `Frame.border` or None, which it leaves black;
     - `output_size(width, height) -> (width, height)`, of what it makes of an upright frame, if that is another;
     - `keeps_view`, False where it makes it of a part of the frame, or puts something beside it;
@@ -55,7 +56,7 @@ class FrameEngine(Protocol):
 class _Job:
     """A frame on its way: `image` (H, W, 3) uint8 or planes, upright; `cut` when it begins a new scene. `state` is
     what a resumed work needs to know after it, None within a segment. `colours` are a few of its pixels as RGB, for a
-    frame of planes.
+    frame of planes. `alpha` (H, W) uint8 is upright as well.
     """
 
     image: np.ndarray
@@ -65,6 +66,7 @@ class _Job:
     border: np.ndarray | None
     state: Arrays | None = None
     colours: np.ndarray | None = None
+    alpha: np.ndarray | None = None
 
 
 class _Stopped(Exception):
@@ -151,10 +153,11 @@ class Pipeline:
         is_cut.load_state(self._kept("cuts_"))
         decoded = upright_frames(self._source, self._planes, self._first)
         for number, (frame, upright, colours) in enumerate(decoded, start=self._first):
+            alpha = None if frame.alpha is None else self._source.info.orientation.upright(frame.alpha)
             cut = is_cut(colours) or frame.cut
             state = _named("cuts_", is_cut.read_state()) if self._ends_segment(number) else None
             known = None if self._planes is None else colours
-            self._decoded.put(_Job(upright, frame.pts, frame.duration, cut, frame.border, state, known))
+            self._decoded.put(_Job(upright, frame.pts, frame.duration, cut, frame.border, state, known, alpha))
         self._decoded.put(None)
 
     def _infer(self) -> None:
@@ -189,11 +192,20 @@ class Pipeline:
 
     def _encode(self) -> None:
         while (job := self._finished.get()) is not None:
-            turned = job.image if self._planes is not None else self._orientation.stored(job.image)
+            image = self._with_alpha(job) if self._sink.info.alpha else job.image
+            turned = image if self._planes is not None else self._orientation.stored(image)
             self._sink.write(turned, job.pts, job.duration)
             self._buffers.put(job.image)
             if job.state is not None:
                 self._segments.close_segment(job.state)
+
+    def _with_alpha(self, job: _Job) -> np.ndarray:
+        """(H, W, 4): the painting with the alpha of its frame."""
+        if job.alpha is None:
+            alpha = np.full(job.image.shape[:2], 255, np.uint8)
+        else:
+            alpha = self._engine.alpha_of(job.alpha) if hasattr(self._engine, "alpha_of") else job.alpha
+        return np.dstack([job.image, alpha])
 
     def _ends_segment(self, number: int) -> bool:
         return self._segments is not None and (number + 1) % self._segments.segment_frames == 0

@@ -98,6 +98,9 @@ class StylizeConfig:
     crossfade: str | float
     fps: float | None
     hwaccel: str | None
+    deinterlace: Literal["auto", "yes", "none"]
+    transparency: Literal["auto", "keep", "flatten"]
+    background: list | None
     crop: list | None
     size: int | str | None
     use: str | list | None
@@ -124,6 +127,7 @@ class StylizeConfig:
     preset: str | int | None
     bitrate: str | int | None
     pix_fmt: str | None
+    hdr: Literal["auto", "keep", "sdr"]
     format: str | None
     audio: Literal["copy", "aac", "opus", "none"]
 
@@ -221,6 +225,7 @@ class LiveConfig:
     fps: float | None
     size: str | None
     loop: bool
+    deinterlace: Literal["auto", "yes", "none"]
     overlay: Literal["window", "all", "none"]
     timeout: float
     reconnect: float

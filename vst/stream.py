@@ -20,7 +20,7 @@ from vst.pipeline import FrameEngine, Pipeline
 from vst.progress import Meter, Place
 from vst.video.probe import VideoInfo, is_stream
 from vst.video.segments import SegmentedWriter
-from vst.video.sink import STDOUT, Sink, open_sink
+from vst.video.sink import STDOUT, Sink, ground_of, open_sink
 from vst.video.sound import AUDIO
 from vst.video.source import Source, find_inputs, open_source
 from vst.video.spatial import NOTHING
@@ -60,11 +60,15 @@ def stylize_video(
     fps: float | Fraction | None = None,
     crossfade: str | float = 0,
     hwaccel: str | None = None,
+    deinterlace: str = "auto",
+    transparency: str = "auto",
+    background: Sequence[int] | None = None,
     codec: str | None = None,
     crf: int | None = None,
     preset: str | int | None = None,
     bitrate: str | int | None = None,
     pix_fmt: str | None = None,
+    hdr: str = "auto",
     format: str | None = None,
     audio: str = "copy",
     planes: bool = False,
@@ -81,18 +85,24 @@ def stylize_video(
     `stylizer(frames (1, 3, H, W) float32 in [0, 1], None, state) -> (frames, state)` is moved to `device` and
     run in evaluation mode, frame after frame; its state starts at None. Both forget at every hard cut. The
     frames they see are upright: a display matrix (turned, mirrored) is applied before it and undone after it, so that
-    strokes lie as in a picture shot upright, while the file keeps its layout and tag. They see 8 bits of each colour; a
-    video of 10 bits stays one, painted with 8.
+    strokes lie as in a picture shot upright, while the file keeps its layout and tag. They see 8 bits of each colour,
+    as an SDR screen shows it.
 
     `input` is a video file, an address that FFmpeg reads, `-` for standard input, a picture, a folder or pattern of
     pictures (frames/%05d.png, `fps` a second), a glob pattern, or a list of videos, which are spliced with
     `crossfade` seconds between them; or an open `vst.video.source.Source`, which none of the following
     options change. `start` and `end` (seconds or H:M:S.f) cut it, exactly to the frame; `fps` gives
-    it a constant frame rate; `hwaccel` names a device that decodes, such as cuda. See `vst.video.source.open_source`.
+    it a constant frame rate; `hwaccel` names a device that decodes, such as cuda. `deinterlace` makes whole frames of
+    the two fields of interlaced film: auto (where frames are flagged), yes, none. See `vst.video.source.open_source`.
+
+    `transparency` is keep, flatten, or auto: kept where the output holds it (ProRes 4444 in mov, VP9 in webm, GIF, PNG)
+    and no `background` is given; else it is laid onto that colour (red, green, blue), or onto white, before painting.
+    Kept, it is that of the input, and the painting lies within it.
 
     `output` is mp4, mov, mkv, webm, gif, a picture, a numbered name (frames/%05d.png), a folder, or `-` for standard
     output in `format` y4m or rgb24. `codec` (libx264, libx265, libsvtav1, libvpx-vp9, h264_nvenc ...), `crf` (the
-    encoder's number of quality), `bitrate` (6M, instead of `crf`), `preset` and `pix_fmt` set the encoder; see
+    encoder's number of quality), `bitrate` (6M, instead of `crf`), `preset` and `pix_fmt` set the encoder. HDR
+    stays HDR with HEVC, AV1 or ProRes, or becomes SDR: `hdr` is auto, keep or sdr. See
     `vst.video.encoders.choose_encoding`. `audio` is copy (encoded anew only where the container cannot hold it, or
     spliced films differ), aac, opus or none.
 
@@ -113,19 +123,24 @@ def stylize_video(
     """
     if audio not in AUDIO:
         raise UserError(f"audio={audio} is not one of {', '.join(AUDIO)}")
+    ground = ground_of(output, transparency, background, codec, pix_fmt)
     if isinstance(input, str | Path | Sequence):
-        source = open_source(input, start=start, end=end, fps=fps, crossfade=crossfade, hwaccel=hwaccel)
+        source = open_source(
+            input, start=start, end=end, fps=fps, crossfade=crossfade, hwaccel=hwaccel, deinterlace=deinterlace,
+            background=ground,
+        )  # fmt: skip
     else:
         source = input
     with source, _running(stylizer, torch.device(device)) as engine:
         _check_size(source.info)
         _check_distinct(input, output)
-        encoder = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt}
+        encoder = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt, "hdr": hdr}
         common = {"tracks": source.tracks, "audio": audio, "overwrite": overwrite}
         info = _output_info(source.info, engine)
         if resume:
             made_of = _identity(stylizer, input) | {"start": str(start), "end": str(end), "fps": str(fps)}
             made_of |= {"crossfade": str(crossfade), "hwaccel": hwaccel, "look": dict(job or {})}
+            made_of |= {"deinterlace": deinterlace, "background": ground}
             sink: Sink = SegmentedWriter(_resumable(output), info, made_of, **common, **encoder)
         else:
             names = getattr(source, "names", None)

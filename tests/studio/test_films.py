@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.media import decode_sequentially, make_video, read_number, read_numbers, recorded_at
+from tests.media import decode_sequentially, make_hdr, make_video, read_number, read_numbers, recorded_at
 from tests.studio.serving import Client, running
 from tests.video.test_sound import codecs_of, together
 from tests.video.test_sound import film as flashing
@@ -288,3 +288,21 @@ def test_thumbnails_are_painted_once(tmp_path: Path) -> None:
     first = thumbnail(style, tmp_path / "cache")
     assert thumbnail(style, tmp_path / "cache") == first and len(opened) == 1
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["abc.jpg"]
+
+
+def test_hdr_and_odd_sides_become_what_browsers_play(studio: Client, tmp_path: Path) -> None:
+    """A phone's HLG, and sides that 4:2:0 does not have."""
+    grey = np.full((5, 48, 64, 3), 0.75)  # of HLG, which is paper's white
+    odd = make_video(tmp_path / "odd.mkv", np.full((5, 49, 65, 3), 120, np.uint8), pix_fmt="yuv444p")
+    for source, size, level in ((make_hdr(tmp_path / "phone.mov", grey, 18), (64, 48), 230), (odd, (66, 50), 120)):
+        sent = studio.upload(source).json
+        assert sent.get("notes", []) == (["HDR, seen as SDR"] if level == 230 else [])
+        still = picture(studio.ask("GET", f"/api/uploads/{sent['id']}/still.jpg?at=0").body)
+        assert np.abs(still.astype(int) - level).max() < 5
+        render = studio.render(sent["id"], "same").json["id"]
+        assert studio.until(render, "done")["frames"] == 5
+        result = tmp_path / "result.mp4"
+        result.write_bytes(studio.ask("GET", f"/api/renders/{render}/video").body)
+        info = probe(result)
+        assert (info.codec, info.pix_fmt, (info.width, info.height)) == ("h264", "yuv420p", size)
+        assert info.hdr is None and np.abs(decode_sequentially(result)[-1].astype(int) - level).max() < 5

@@ -200,28 +200,6 @@ def test_the_rotation_is_kept(extension: str, rotation: int, tmp_path: Path) -> 
     assert (after.width, after.height, after.display_matrix) == (96, 64, before.display_matrix)
 
 
-def test_without_rotation_tags_the_pixels_are_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyAV before 17.1 cannot write the tag; the picture must be shown the same all the same."""
-    source = media.make_video(tmp_path / "in.mp4", n=3, rotation=90)
-    streams = []
-
-    class OldStream:
-        """A stream without `set_display_matrix`."""
-
-    def set_rotation(stream: object, info: VideoInfo) -> int:
-        streams.append(stream)
-        return original(OldStream(), info)
-
-    original = encoder_module._set_rotation
-    monkeypatch.setattr(encoder_module, "_set_rotation", set_rotation)
-    target = _copy(source, tmp_path / "out.mp4")
-    info = probe(target)
-    assert len(streams) == 1 and (info.width, info.height, info.rotation) == (64, 96, 0)
-    shown = [np.rot90(image) for image in media.decode_sequentially(source)]
-    for before, after in zip(shown, media.decode_sequentially(target), strict=True):
-        assert np.abs(before.astype(int) - after).mean() < 4
-
-
 def test_pixel_shape_and_title_are_kept(tmp_path: Path) -> None:
     source = tmp_path / "in.mp4"
     with av.open(str(source), "w") as container:

@@ -42,7 +42,8 @@ def live(cfg: DictConfig) -> None:
     controls = Controls(list(files), look, overlay=asked["overlay"] != "none")
     waiting = {"timeout": asked["timeout"]}
     # In this order the mistakes come before the models are opened, which takes a while.
-    source = open_source(asked["source"], loop=asked["loop"], size=size, fps=asked["fps"], **waiting)
+    reading = {key: asked[key] for key in ("loop", "fps", "deinterlace")} | waiting
+    source = open_source(asked["source"], size=size, **reading)
     sinks = _sinks(asked, controls, waiting)
     engines = {name: _engine(file, asked, size or USUAL_SIZE) for name, file in files.items()}
     # The key o shows numbers in the window also where overlay=none hides them at first.

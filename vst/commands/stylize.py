@@ -37,7 +37,7 @@ from vst.stream import StreamReport, stylize_video
 from vst.video.encoders import FORMATS, choose_encoding
 from vst.video.pictures import PICTURES, is_picture
 from vst.video.probe import is_stream
-from vst.video.sink import STDOUT, open_sink
+from vst.video.sink import STDOUT, ground_of, open_sink
 from vst.video.source import DEFAULT_FPS, Source, find_inputs, open_source, parse_seconds
 from vst.video.writer import new_video
 
@@ -45,9 +45,10 @@ log = logging.getLogger("vst")
 
 USUAL_SIZE = (1280, 720)  # that engine=auto measures at where the input can be read only once
 LOOK_KEYS = (*KEYED, "use", "palette", "scale")
-SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel")
+SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel", "deinterlace")
 ENCODER_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt")
-SINK_KEYS = (*ENCODER_KEYS, "format", "overwrite")
+SINK_KEYS = (*ENCODER_KEYS, "hdr", "format", "overwrite")
+GROUND_KEYS = ("transparency", "background", "codec", "pix_fmt")
 JOB_KEYS = (
     *LOOK_KEYS, "mask", "compare", "camera", "duration", "stereo", "panorama", "crop", "size", "engine", "precision",
     "planes", "grain",
@@ -148,7 +149,7 @@ class _Painting:
         if self._crop is not None or self._size is not None:
             stage = Framed(stage, self._crop, self._size)
         keys = SINK_KEYS if isinstance(film.given, Camera) else (*SOURCE_KEYS, *SINK_KEYS)
-        options = {key: asked[key] for key in (*keys, "resume", "audio", "planes")}
+        options = {key: asked[key] for key in (*keys, "transparency", "background", "resume", "audio", "planes")}
         job = _job(asked, self._files)
         return stylize_video(stage, film.given, asked["output"], job=job, place=place, **options)
 
@@ -175,16 +176,17 @@ class _Film:
 def _film(asked: Mapping[str, Any]) -> _Film:
     """Raises UserError for an input or an output that cannot be."""
     given = asked["input"]
+    ground = ground_of(asked["output"], **{key: asked[key] for key in GROUND_KEYS})
     if asked["camera"] != "none":
         if not is_picture(given):
             raise UserError(
                 f"camera={asked['camera']} moves over a picture, and {given} is none ({', '.join(PICTURES)})"
             )
-        source = given = Camera(given, asked["camera"], asked["duration"], asked["fps"] or DEFAULT_FPS)
+        source = given = Camera(given, asked["camera"], asked["duration"], asked["fps"] or DEFAULT_FPS, ground)
     elif any(is_stream(location) for location in find_inputs(given)):
         return _Film(given, None, None, parse_seconds(asked["start"], "start") or Fraction(0))
     else:
-        source = open_source(given, **{key: asked[key] for key in SOURCE_KEYS})
+        source = open_source(given, **{key: asked[key] for key in SOURCE_KEYS}, background=ground)
     with source:
         open_sink(asked["output"], source.info, **{key: asked[key] for key in SINK_KEYS})  # tells what is wrong with it
         return _Film(given, source.info.upright_size, source.info.fps, _begin(asked, source))

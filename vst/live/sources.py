@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 import sys
@@ -16,12 +17,15 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
-from av.video.reformatter import VideoReformatter
 
 from vst.errors import UserError
 from vst.live.protocols import SCHEMES, reason, scheme_of, unsupported
 from vst.video import VideoReader, probe
+from vst.video.decoder import Decoder, check_deinterlace
 from vst.video.orientation import orientation_of
+from vst.video.pixels import Pictures
+
+_log = logging.getLogger(__name__)
 
 KINDS = "webcam, webcam:1, /dev/video0, screen, a video file, or a URL of " + ", ".join(SCHEMES)
 _SCREENS = {"linux": "x11grab", "darwin": "avfoundation", "win32": "gdigrab"}
@@ -59,6 +63,7 @@ def open_source(
     size: tuple[int, int] | None = None,
     fps: float | None = None,
     timeout: float = 10.0,
+    deinterlace: str = "auto",
 ) -> Source:
     """The source that a user names.
 
@@ -68,10 +73,12 @@ def open_source(
         size: (width, height) that a camera is asked for.
         fps: frames a second that a camera and the screen are asked for.
         timeout: seconds without a picture after which a stream counts as lost.
+        deinterlace: of files and streams, as for `vst.video.decoder.Decoder`; fields cost a frame of delay.
 
     Raises:
         UserError: it is none of these, or the file is no video.
     """
+    check_deinterlace(deinterlace)
     camera = re.fullmatch(r"webcam(?::(\d+))?|/dev/video(\d+)", given)
     if camera:
         return CameraSource(given, int(camera[1] or camera[2] or 0), size, fps)
@@ -79,9 +86,9 @@ def open_source(
         return _screen(fps or 30.0, timeout)
     scheme = scheme_of(given)
     if scheme in SCHEMES:
-        return StreamSource(given, _network_options(scheme, timeout), timeout)
+        return StreamSource(given, _network_options(scheme, timeout), timeout, deinterlace=deinterlace)
     if scheme is None and Path(given).exists():
-        return FileSource(given, loop)
+        return FileSource(given, loop, deinterlace)
     what = f"no protocol {scheme}://" if scheme else "no such file or device"
     raise UserError(f"source={given}: {what}; give {KINDS}")
 
@@ -107,15 +114,15 @@ class FileSource(Source):
 
     finite = True
 
-    def __init__(self, path: str, loop: bool) -> None:
+    def __init__(self, path: str, loop: bool, deinterlace: str = "auto") -> None:
         self.name = path
-        self._loop = loop
+        self._loop, self._deinterlace = loop, deinterlace
         self._info = probe(path)
         self.fps, self.has_sound = float(self._info.fps), self._info.has_audio
 
     def frames(self, stop: threading.Event) -> Iterator[np.ndarray]:
         orientation = self._info.orientation
-        with VideoReader(self._info.path) as reader:
+        with VideoReader(self._info.path, deinterlace=self._deinterlace) as reader:
             while not stop.is_set():
                 pacer, count = _Pacer(stop), 0
                 for count, frame in enumerate(reader, start=1):  # noqa: B007
@@ -179,16 +186,24 @@ class StreamSource(Source):
         options: of FFmpeg's protocol and demuxer.
         timeout: seconds without data after which it counts as lost.
         name: by default the address.
+        deinterlace: as for `vst.video.decoder.Decoder`.
     """
 
     def __init__(
-        self, address: str, options: dict[str, str], timeout: float, format: str | None = None, name: str | None = None
+        self,
+        address: str,
+        options: dict[str, str],
+        timeout: float,
+        format: str | None = None,
+        name: str | None = None,
+        deinterlace: str = "auto",
     ) -> None:
+        self._deinterlace, self._told = deinterlace, set()
         self.name, self._address = name or address, address
         self._options, self._timeout, self._format = options, timeout, format
 
     def frames(self, stop: threading.Event) -> Iterator[np.ndarray]:
-        converter = VideoReformatter()
+        pictures = Pictures(tell=self._tell)
         try:
             with self._open() as container:
                 if not container.streams.video:
@@ -203,7 +218,8 @@ class StreamSource(Source):
                         return
                     if self.finite and frame.time is not None:
                         pacer(frame.time)
-                    yield _rgb(frame, converter)
+                    image, _ = pictures(frame, frame.width, frame.height)
+                    yield orientation_of(frame).upright(image)
         except (av.error.FFmpegError, OSError) as error:
             raise UserError(f"source={self.name}: {self._explain(error)}") from error
 
@@ -213,13 +229,19 @@ class StreamSource(Source):
             self._address, format=self._format, options=self._options, timeout=timeout, metadata_errors="replace"
         )
 
-    @staticmethod
-    def _decode(container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    def _decode(self, container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+        decoder = Decoder(stream, self._deinterlace, self._tell)
         for packet in container.demux(stream):
             try:
-                yield from packet.decode()
+                yield from decoder.decode(packet)
             except av.error.InvalidDataError:
                 continue  # a stream is joined anywhere, and loses packets on its way
+        yield from decoder.flush()
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            _log.warning("%s %s", self.name, line)
 
     def _explain(self, error: Exception) -> str:
         if isinstance(error, av.error.ExitError):
@@ -248,11 +270,3 @@ def _network_options(scheme: str, timeout: float) -> dict[str, str]:
     if scheme == "udp":
         options |= {"overrun_nonfatal": "1", "fifo_size": "50000"}
     return options
-
-
-def _rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
-    # The range is given and the matrix of the RGB side, where it means nothing: PyAV else ignores the frame's tags.
-    rgb = converter.reformat(
-        frame, format="rgb24", src_color_range=int(frame.color_range), dst_colorspace="ITU601"
-    ).to_ndarray()
-    return orientation_of(frame).upright(rgb)

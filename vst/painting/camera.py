@@ -16,6 +16,7 @@ from vst.errors import UserError, suggest
 from vst.painting.panorama import resized
 from vst.video.excerpts import Excerpt
 from vst.video.pictures import PictureReader
+from vst.video.pixels import WHITE, Color
 from vst.video.reader import Frame
 
 LONGEST_SIDE = 1920  # pixels of a film; larger pictures are scaled down
@@ -66,19 +67,27 @@ class Camera:
         move: one of `MOVES`.
         duration: in seconds.
         fps: frames a second.
+        background: what transparency is laid onto; None where it is kept.
 
     Raises:
         UserError: the picture cannot be read, the move is not known, or there would be less than two frames.
     """
 
-    def __init__(self, path: str | Path, move: str, duration: float = 6.0, fps: float | Fraction = 25) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        move: str,
+        duration: float = 6.0,
+        fps: float | Fraction = 25,
+        background: Color | None = WHITE,
+    ) -> None:
         if move not in MOVES:
             raise UserError(f"camera={move}: no such move{suggest(move, MOVES)}; allowed: {', '.join(MOVES)}")
         rate = Fraction(fps).limit_denominator(1001)
         self._count, self._move = round(duration * rate), move
         if self._count < 2:
             raise UserError(f"duration={duration:g}: that is no film at {float(rate):g} frames a second; give more")
-        self._picture = PictureReader([Path(path)], rate)
+        self._picture = PictureReader([Path(path)], rate, background)
         width, height = _film_size(self._picture.info.width, self._picture.info.height)
         length = float(self._count / rate)
         self.info = replace(self._picture.info, width=width, height=height, num_frames=self._count, duration=length)
@@ -97,18 +106,23 @@ class Camera:
 
     def read(self, first: int = 0) -> Iterator[Frame]:
         """The frames from number `first` on."""
-        picture = next(self._picture.read()).image
+        still = next(self._picture.read())
         # At the size of the widest view nothing is ever shrunk, which would flicker, and the rest is interpolated.
         widest = min(view.zoom for view in MOVES[self._move])
         least = (round(side * widest) for side in (self.info.width, self.info.height))
-        picture = resized(picture, *(min(pair) for pair in zip(least, picture.shape[1::-1], strict=True)))
+        size = [min(pair) for pair in zip(least, still.image.shape[1::-1], strict=True)]
+        picture, alpha = (None if plane is None else resized(plane, *size) for plane in (still.image, still.alpha))
         for number in range(first, self._count):
             view = view_at(self._move, number / (self._count - 1))
-            yield Frame(render(picture, view, self.info.width, self.info.height), number, 1, self.info.time_base)
+            image, seen = (
+                None if plane is None else render(plane, view, self.info.width, self.info.height)
+                for plane in (picture, alpha)
+            )
+            yield Frame(image, number, 1, self.info.time_base, alpha=seen)
 
 
 def render(picture: np.ndarray, view: View, width: int, height: int) -> np.ndarray:
-    """What a camera sees of `picture` (H, W, 3) uint8, as (height, width, 3) uint8.
+    """What a camera sees of `picture` (H, W, 3) uint8, as (height, width, 3) uint8; also of an alpha, (H, W).
 
     Convention: pixel (x, y) covers the square from (x, y) to (x + 1, y + 1); the window is as wide as the picture over
     `zoom`, and places between pixels are interpolated (Lanczos).

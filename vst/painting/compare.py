@@ -38,6 +38,10 @@ class Comparison(Stage):
     def keeps_view(self) -> bool:
         return self._how != "side" and super().keeps_view
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        alpha = super().alpha_of(alpha)
+        return np.hstack([alpha, alpha]) if self._how == "side" else alpha
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         height, width = frame.shape[:2]
         if self._how == "side":

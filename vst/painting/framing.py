@@ -41,6 +41,9 @@ class Framed(Stage):
     def keep_black(self, border: np.ndarray | None) -> None:
         super().keep_black(None if border is None else self._framed(border))
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        return super().alpha_of(self._framed(alpha))
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         return self._painter(self._framed(frame), out)
 

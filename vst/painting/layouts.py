@@ -75,6 +75,10 @@ class Stereo:
     def keeps_view(self) -> bool:
         return all(eye.keeps_view for eye in self._eyes)
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        parts = zip(self._eyes, halves(alpha, self._layout), strict=True)
+        return np.concatenate([eye.alpha_of(np.ascontiguousarray(part)) for eye, part in parts], _axis(self._layout))
+
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         seen = zip(self._eyes, halves(frame, self._layout), strict=True)
         painted = [eye(np.ascontiguousarray(half)) for eye, half in seen]

@@ -16,6 +16,7 @@ from vst.painting.layouts import Layout, both_eyes, halves
 from vst.painting.look import Color
 from vst.painting.stage import Paints, Stage
 from vst.video.pictures import is_picture
+from vst.video.pixels import BLACK
 from vst.video.reader import Frame
 from vst.video.source import Source, find_inputs, open_source
 
@@ -82,7 +83,8 @@ class Masked(Stage):
 
 
 class FileMask:
-    """A mask from anything that frames come from: a picture, a video, a folder of pictures, a GIF. White is painted.
+    """A mask from anything that frames come from: a picture, a video, a folder of pictures, a GIF. White is painted,
+    what is black or transparent is not.
 
     Its frames are shown at their times, counted from its first one as the film's are from its own; when it is over, its
     last one holds. They are scaled to the film's size.
@@ -104,7 +106,7 @@ class FileMask:
         eye: tuple[int, Layout] | None = None,
     ) -> None:
         pictures = all(is_picture(location) for location in find_inputs(path))
-        self._source: Source = open_source(path, fps=fps if pictures else None)
+        self._source: Source = open_source(path, fps=fps if pictures else None, background=BLACK)
         self._name, self._begin, self._eye = path, float(begin), eye
         self._origin = math.nan  # of the film's times; they need not begin at 0
         self._seconds = 0.0

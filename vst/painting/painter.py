@@ -93,6 +93,10 @@ class Painter:
         """(width, height) of what becomes of a frame of this size: the same."""
         return width, height
 
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        """The alpha of what becomes of a frame with this one: the same."""
+        return alpha
+
     def reset(self) -> None:
         """A new scene: every memory forgets."""
         self._running = ()

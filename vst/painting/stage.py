@@ -25,6 +25,9 @@ class Paints(Protocol):
     @property
     def keeps_view(self) -> bool:
         """Whether the result shows the whole frame and nothing besides."""
+
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        """The alpha of what becomes of a frame with the alpha (H, W) uint8."""
         ...
 
     def __call__(self, frame: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -60,6 +63,9 @@ class Stage:
     @property
     def keeps_view(self) -> bool:
         return self._painter.keeps_view
+
+    def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
+        return self._painter.alpha_of(alpha)
 
     def read_state(self) -> list[np.ndarray]:
         return self._painter.read_state()

@@ -212,6 +212,8 @@ async def receive_upload(request: Request, studio: StudioOf) -> Any:
     info = upload.info
     width, height = upload.size
     described = {"id": upload.id, "name": upload.name, "width": width, "height": height, "audio": info.has_audio}
+    notes = ["HDR, seen as SDR"] * (info.hdr is not None) + ["transparent, laid onto white"] * info.alpha
+    described |= {"notes": notes} if notes else {}
     return described | {"seconds": info.duration, "fps": round(float(info.fps), 3)}
 
 

@@ -134,11 +134,12 @@ class Renders:
 
     def _run(self, render: Render, painter: Painter) -> None:
         settings = self._settings
-        encoder = {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset}
+        # What browsers play, whatever the guest's camera made.
+        encoder = {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset, "pix_fmt": "yuv420p"}
         try:
             film = _Watched(painter, render, settings.max_frames)
             # Browsers play AAC, and not all of the rest that an mp4 may hold.
-            stylize_video(film, render.upload.path, render.path, audio="aac", progress=False, **encoder)
+            stylize_video(film, render.upload.path, render.path, audio="aac", progress=False, hdr="sdr", **encoder)
             render.state = "done"
         except _Stopped:
             render.state = "cancelled"
@@ -162,7 +163,10 @@ class _Stopped(Exception):
 
 
 class _Watched:
-    """A painter that counts its frames, and stops where a film is longer than its header said it would be."""
+    """A painter that counts its frames, and stops where a film is longer than its header said it would be.
+
+    Odd sides get another row or column like their last one: browsers want 4:2:0.
+    """
 
     def __init__(self, painter: Painter, render: Render, most: int) -> None:
         self._painter, self._render, self._most = painter, render, most
@@ -173,9 +177,14 @@ class _Watched:
             raise _Stopped
         if self._render.frames >= self._most:
             raise UserError(f"the film has more than {self._most} frames, which is the limit here")
-        self._painter(frame, out)
+        self._painter(frame, out[: frame.shape[0], : frame.shape[1]])
+        out[frame.shape[0] :] = out[frame.shape[0] - 1]
+        out[:, frame.shape[1] :] = out[:, frame.shape[1] - 1 : frame.shape[1]]
         self._render.frames += 1
         return out
+
+    def output_size(self, width: int, height: int) -> tuple[int, int]:
+        return width + width % 2, height + height % 2
 
 
 def _expected_frames(upload: Upload) -> int | None:

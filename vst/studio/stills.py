@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from vst.errors import UserError
 from vst.painting.look import Look
@@ -15,7 +18,8 @@ from vst.studio.refusal import Busy, Refusal
 from vst.studio.styles import Painters
 from vst.studio.thumbnails import jpeg
 from vst.studio.uploads import Upload
-from vst.video.clips import upright
+from vst.video.clips import Upright
+from vst.video.decoder import Decoder
 from vst.video.probe import VideoInfo, open_input
 
 SIDE = 960  # pixels of a still's longer side, at most
@@ -84,7 +88,7 @@ def frames_until(info: VideoInfo, seconds: float, count: int, size: tuple[int, i
         moment = info.first + round(seconds / info.time_base)
         if seconds > 0:
             container.seek(moment, stream=stream, backward=True)
-        for frame in container.decode(stream):
+        for frame in _decoded(container, stream):
             late = frame.pts is not None and frame.pts > moment
             if not (late and kept):
                 kept.append(frame)
@@ -92,4 +96,11 @@ def frames_until(info: VideoInfo, seconds: float, count: int, size: tuple[int, i
                 break
         if not kept:
             raise UserError(f"{info.path}: no frame can be read there")
+        upright = Upright()
         return [np.ascontiguousarray(upright(frame, small)) for frame in kept]
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    decoder = Decoder(stream)
+    for packet in container.demux(stream):
+        yield from decoder.decode(packet)

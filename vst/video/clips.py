@@ -8,7 +8,8 @@ from the last key frame before it, and frames are recognised by their timestamps
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import logging
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -20,8 +21,12 @@ import numpy as np
 from av.container import InputContainer
 
 from vst.errors import UserError
+from vst.video.decoder import Decoder
 from vst.video.orientation import orientation_of
+from vst.video.pixels import Pictures
 from vst.video.probe import open_input, probe, stated_end
+
+_log = logging.getLogger(__name__)
 
 KEY_ATTEMPTS = 4  # key frames tried before a clip is read from the start of the file
 
@@ -33,7 +38,8 @@ class FrameIndex:
     `stream` is the number of the video stream in its container, as `vst.video.probe` chooses it. `width` and
     `height` are those of the upright picture. `pts` holds the timestamps in the stream's own unit and `keys`
     the numbers of the key frames; both are empty where the timestamps are missing or do not rise, and a clip
-    is then read from the file's start. `damaged` says in words why the file ended early, or is None.
+    is then read from the file's start. `damaged` says in words why the file ended early, or is None. `interlaced`: its
+    frames depend on their neighbours, since their fields are put together.
     """
 
     path: str
@@ -44,10 +50,11 @@ class FrameIndex:
     pts: tuple[int, ...]
     keys: tuple[int, ...]
     damaged: str | None = None
+    interlaced: bool = False
 
     @classmethod
     def build(cls, path: str | Path, visit: Callable[[av.VideoFrame], None] | None = None) -> FrameIndex:
-        """Decode the whole file once and return its index; `visit` sees every frame on the way.
+        """Decode the whole file once and return its index; `visit` sees every frame on the way, deinterlaced.
 
         A file that breaks off is indexed as far as it decodes. Raises UserError as `vst.video.probe` does.
         """
@@ -56,10 +63,10 @@ class FrameIndex:
         with open_input(Path(path)) as container:
             stream = container.streams[number]
             stream.thread_type = "AUTO"
-            decoding = _Decoding(container, stream)
+            decoding = _Decoding(container, stream, path)
             for frame in decoding:
                 first = first or upright_size(frame)
-                if frame.key_frame:
+                if decoding.decoder.is_key(frame):
                     keys.append(count)
                 pts.append(frame.pts)
                 count += 1
@@ -69,7 +76,8 @@ class FrameIndex:
             raise UserError(f"{path}: no frame of this video can be decoded; give another file")
         if not _rises(pts):
             pts, keys = [], []
-        return cls(str(path), number, count, *first, tuple(pts), tuple(keys), decoding.damaged)
+        seen = decoding.damaged, decoding.decoder.deinterlaces
+        return cls(str(path), number, count, *first, tuple(pts), tuple(keys), *seen)
 
     def to_json(self) -> dict[str, Any]:
         """Return the index as plain values."""
@@ -96,7 +104,8 @@ def read_clip(
             f"frames {start}..{last} (every {stride}) of {index.path}, which has {index.num_frames} frames"
         )
     numbers = range(start, last + 1, stride)
-    keys = index.keys[: bisect_right(index.keys, start)][-KEY_ATTEMPTS:]
+    before = bisect_left if index.interlaced else bisect_right  # a frame of fields looks back at the one before
+    keys = index.keys[: before(index.keys, start)][-KEY_ATTEMPTS:]
     for key in [*reversed(keys), None]:
         frames = _read_from(index, numbers, key, size or (index.width, index.height))
         if frames is not None:
@@ -104,11 +113,21 @@ def read_clip(
     raise UserError(f"{index.path}: the file changed since it was indexed; build its index again")
 
 
-def upright(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
-    """Return a decoded frame as (height, width, 3) uint8 RGB of `size` (width, height), turned as it is shown."""
-    orientation = orientation_of(frame)
-    width, height = orientation.size(*size)
-    return orientation.upright(frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA"))
+class Upright:
+    """Makes pictures of the decoded frames of one video, as `vst.video.pixels.Pictures` does, rotation applied.
+
+    Transparency is laid onto white. `name`: of the video, in the log's lines on what is done to its pictures; None for
+    no lines.
+    """
+
+    def __init__(self, name: str | Path | None = None) -> None:
+        self._pictures = Pictures(tell=_telling(name))
+
+    def __call__(self, frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
+        """The frame as (height, width, 3) uint8 RGB of `size` (width, height), scaled by area."""
+        orientation = orientation_of(frame)
+        width, height = orientation.size(*size)
+        return orientation.upright(self._pictures(frame, width, height, "AREA")[0])
 
 
 def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
@@ -116,9 +135,14 @@ def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
     return orientation_of(frame).size(frame.width, frame.height)
 
 
+def _telling(name: str | Path | None) -> Callable[[str], None]:
+    return lambda line: None if name is None else _log.warning("%s %s", name, line)
+
+
 def _read_from(index: FrameIndex, numbers: range, key: int | None, size: tuple[int, int]) -> np.ndarray | None:
     """Decode from key frame `key`, or count from the file's start; None where that does not lead there."""
     clip = np.empty((len(numbers), size[1], size[0], 3), np.uint8)
+    upright = Upright()
     filled = 0
     with open_input(Path(index.path)) as container:
         stream = container.streams[index.stream]
@@ -141,10 +165,17 @@ class _Decoding:
     """Iterates over the frames of a stream as far as it decodes; then `damaged` says whether it broke off.
 
     `lenient` passes over what does not decode. Frames that an index holds are read so: how many frames come
-    out after a fault depends on the decoder's threads.
+    out after a fault depends on the decoder's threads. `name` is as for `Upright`.
     """
 
-    def __init__(self, container: InputContainer, stream: av.VideoStream, lenient: bool = False) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: av.VideoStream,
+        name: str | Path | None = None,
+        lenient: bool = False,
+    ) -> None:
+        self.decoder = Decoder(stream, tell=_telling(name))
         self.container, self.stream, self.lenient = container, stream, lenient
         self.damaged: str | None = None
         self._frames = self._packets = 0
@@ -177,7 +208,7 @@ class _Decoding:
 
     def _decode_packet(self, packet: av.Packet) -> list[av.VideoFrame]:
         try:
-            return packet.decode()
+            return self.decoder.decode(packet)
         except av.FFmpegError:
             if self._strict:
                 raise
@@ -190,9 +221,9 @@ class _Decoding:
 
     def _drain(self) -> list[av.VideoFrame]:
         try:
-            return self.stream.codec_context.decode(None)
+            return self.decoder.decode(None)
         except av.FFmpegError:
-            return []
+            return self.decoder.flush()
 
     def _ended_early(self) -> str | None:
         if self.stream.frames:

@@ -15,6 +15,7 @@ from vst.errors import UserError
 from vst.planes import PIXELS, PlaneFormat, planes_of
 from vst.threads import cpus
 from vst.video.encoders import Encoding
+from vst.video.hdr import Hdr
 from vst.video.probe import BT709, Colour, VideoInfo
 
 # swscale's number of a matrix (SWS_CS_*) by its H.273 code point; 2 is unspecified, which every reader takes
@@ -22,6 +23,7 @@ from vst.video.probe import BT709, Colour, VideoInfo
 _BT601 = 5
 _SWSCALE_MATRIX = {1: 1, 2: _BT601, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}
 _FULL_RANGE = 2
+_BT2020 = 9
 
 # Presets with which x264 takes less time than painting: with more threads than half of the processors it only gets
 # dearer, by waiting for them.
@@ -36,26 +38,32 @@ class PictureTrack:
 
     def __init__(self, container: OutputContainer, info: VideoInfo, encoding: Encoding) -> None:
         self._info, self._encoding = info, encoding
-        self._colour = _colour_of(info)
+        self._hdr = info.hdr if encoding.hdr else None
+        self._colour = _colour_of(info, self._hdr)
         self._converter = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self.stream = self._add(container)
         _open(self.stream, encoding.codec)
 
     def encode(self, image: np.ndarray, pts: int) -> list[Packet]:
-        """The packets that are ready when `image`, (H, W, 3) uint8 RGB or `planes`, of time `pts`, has gone in."""
+        """The packets that are ready when `image`, of time `pts`, has gone in.
+
+        It is (H, W, 3) uint8 RGB, (H, W, 4) with an alpha where the encoding keeps one, or `planes`.
+        """
         if image.ndim == 2:
             assert self.planes is not None, self._encoding
             frame = frame_of_planes(image)
-            frame.color_range, frame.colorspace = self._colour.range, self._colour.matrix
         else:
-            frame = self._to_yuv(np.ascontiguousarray(np.rot90(image, self._turns)))
+            frame = self._to_yuv(np.ascontiguousarray(image))
+        colour = self._colour
+        frame.color_range, frame.colorspace = colour.range, colour.matrix
+        frame.color_primaries, frame.color_trc = colour.primaries, colour.trc  # which ProRes takes from here
         frame.pts, frame.time_base = pts, self._info.time_base
         return self.stream.encode(frame)
 
     @property
     def planes(self) -> PlaneFormat | None:
         """What frames may come in besides RGB, because the encoder takes just that."""
-        fits = self._encoding.pix_fmt == PIXELS[0] and not self._turns
+        fits = self._encoding.pix_fmt == PIXELS[0] and self._hdr is None
         return PlaneFormat.of(self._colour) if fits else None
 
     def flush(self) -> list[Packet]:
@@ -67,16 +75,17 @@ class PictureTrack:
         stream = container.add_stream(encoding.codec, rate=info.fps, options=dict(encoding.options))
         if encoding.makes == "hevc" and container.format.name in ("mp4", "mov"):
             stream.codec_context.codec_tag = "hvc1"  # Apple's players accept HEVC under this name only
-        self._turns = _set_rotation(stream, info)
-        width, height = (info.height, info.width) if self._turns % 2 else (info.width, info.height)
-        stream.width, stream.height = width, height
+        if info.display_matrix is not None:
+            stream.set_display_matrix(info.display_matrix)
+        stream.width, stream.height = info.width, info.height
+        if encoding.alpha and encoding.makes == "vp9":
+            stream.metadata["alpha_mode"] = "1"
         stream.disposition = av.stream.Disposition.default
         stream.pix_fmt = encoding.pix_fmt
         stream.codec_context.bit_rate = encoding.bitrate or 0
         stream.time_base = stream.codec_context.time_base = info.time_base
-        aspect = info.sample_aspect_ratio
-        if aspect is not None:
-            stream.codec_context.sample_aspect_ratio = 1 / aspect if self._turns % 2 else aspect
+        if info.sample_aspect_ratio is not None:
+            stream.codec_context.sample_aspect_ratio = info.sample_aspect_ratio
         context, colour = stream.codec_context, self._colour
         if encoding.codec == "libx264" and encoding.options["preset"] in _LIGHT:
             context.thread_count = max(1, cpus() // 2)
@@ -86,7 +95,14 @@ class PictureTrack:
 
     def _to_yuv(self, image: np.ndarray) -> av.VideoFrame:
         """Convert with the tagged matrix: PyAV's own conversion takes BT.601 whatever the tags are."""
-        frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")  # copies nothing
+        if self._hdr is not None:
+            deep = self._hdr.from_sdr(image[..., :3])
+            if image.shape[2] == 4:
+                deep = np.dstack([deep, image[..., 3:].astype(np.uint16) * 257])
+            frame = av.VideoFrame.from_ndarray(deep, format="rgb48le" if image.shape[2] == 3 else "rgba64le")
+        else:
+            format = "rgb24" if image.shape[2] == 3 else "rgba"
+            frame = av.VideoFrame.from_numpy_buffer(image, format=format)  # copies nothing
         return convert(self._converter, frame, self._encoding.pix_fmt, self._colour)
 
 
@@ -99,7 +115,11 @@ def convert(converter: VideoReformatter, frame: av.VideoFrame, pix_fmt: str, col
     return converter.reformat(frame, format=pix_fmt, src_colorspace=_BT601, dst_colorspace=matrix, **full)
 
 
-def _colour_of(info: VideoInfo) -> Colour:
+def _colour_of(info: VideoInfo, hdr: Hdr | None) -> Colour:
+    """The tags of what is written; those of HDR that became SDR are BT.709's."""
+    if info.hdr is not None:
+        known = hdr is not None and info.colour.trc == hdr.transfer and info.colour.matrix in (_BT2020, BT709.matrix)
+        return info.colour if known else BT709 if hdr is None else Colour(1, hdr.primaries, hdr.transfer, _BT2020)
     return info.colour if info.colour.matrix in _SWSCALE_MATRIX else BT709
 
 
@@ -114,16 +134,6 @@ def _open(stream: VideoStream, codec: str) -> None:
             f"codec={codec} cannot be opened on this machine for {stream.width}x{stream.height} {stream.pix_fmt} "
             f"({reason}); codec=libx264 needs no hardware"
         ) from error
-
-
-def _set_rotation(stream: VideoStream, info: VideoInfo) -> int:
-    """Write the rotation tag; where PyAV cannot (before 17.1), return the quarter turns that do the same."""
-    if info.display_matrix is None:
-        return 0
-    if hasattr(stream, "set_display_matrix"):
-        stream.set_display_matrix(info.display_matrix)
-        return 0
-    return round(info.rotation / 90) % 4
 
 
 def frame_of_planes(planes: np.ndarray) -> av.VideoFrame:

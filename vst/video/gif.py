@@ -22,7 +22,8 @@ _DITHER = "new=1:dither=bayer:bayer_scale=3"
 class GifWriter:
     """Encode frames into a GIF that repeats for ever. A context manager, used as a `VideoWriter`.
 
-    Each frame has its own palette, by FFmpeg's palettegen and paletteuse. Browsers show no frame for less than
+    Each frame has its own palette, by FFmpeg's palettegen and paletteuse. Where `info.alpha`, pixels that are less than
+    half visible are left out: a GIF knows nothing between. Browsers show no frame for less than
     two hundredths of a second.
     """
 
@@ -30,6 +31,7 @@ class GifWriter:
         self.path, self.info = Path(path), info
         check_output(self.path, overwrite, (".gif",))
         self._file = PartFile(self.path, "gif")
+        self._format = "rgba" if info.alpha else "rgb24"
         self._last = -1
         self._end = 0
         self._held: av.Packet | None = None
@@ -60,8 +62,11 @@ class GifWriter:
                 self._file.finish()
 
     def write(self, image: np.ndarray, pts: int, duration: int) -> None:
-        """Append `image` (H, W, 3) uint8 RGB; `pts` and `duration` in units of `info.time_base`."""
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        """Append `image` (H, W, 3) uint8 RGB, (H, W, 4) with an alpha where `info.alpha`.
+
+        `pts` and `duration` are in units of `info.time_base`.
+        """
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format=self._format)
         frame.pts = self._last = max(self._last + 1, round(pts * self.info.time_base / _UNIT))
         frame.time_base = _UNIT
         self._end = round((pts + duration) * self.info.time_base / _UNIT)
@@ -71,7 +76,7 @@ class GifWriter:
 
     def _build_graph(self) -> None:
         graph = av.filter.Graph()
-        source = graph.add_buffer(width=self.info.width, height=self.info.height, format="rgb24", time_base=_UNIT)
+        source = graph.add_buffer(width=self.info.width, height=self.info.height, format=self._format, time_base=_UNIT)
         split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=single")
         use, self._drain = graph.add("paletteuse", _DITHER), graph.add("buffersink")
         source.link_to(split)

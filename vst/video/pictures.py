@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -16,8 +17,11 @@ import numpy as np
 from vst.errors import UserError
 from vst.video.excerpts import Excerpt
 from vst.video.output import part_of, told
+from vst.video.pixels import WHITE, Color, scale
 from vst.video.probe import BT709, VideoInfo
 from vst.video.reader import Frame, VideoReader
+
+_log = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN = (".png", ".jpg", ".jpeg")
@@ -54,23 +58,27 @@ class PictureReader:
 
     Another size is fitted into it, which is told in `resized`, and begins another recording; so does every picture
     where they are `stills`. What is no readable picture is passed over and told in `damaged`. Transparency is laid onto
-    white. `names` are those of the files; the time of a frame is its place among them. A context manager, used as a
-    `VideoReader`.
+    `background`; with None it is given as `Frame.alpha` if the first one has any. `names` are those of the files; the
+    time of a frame is its place among them. A context manager, used as a `VideoReader`.
     """
 
-    def __init__(self, paths: Sequence[Path], fps: Fraction, stills: bool = False) -> None:
+    def __init__(
+        self, paths: Sequence[Path], fps: Fraction, background: Color | None = WHITE, stills: bool = False
+    ) -> None:
         self._paths, self._stills = list(paths), stills
         self.names = [path.name for path in self._paths]
+        self._told: set[str] = set()
         self.damaged: str | None = None
         self.resized: str | None = None
         self.tracks: list[Excerpt] = []
-        with VideoReader(self._paths[0], pictures=True) as reader:
+        with VideoReader(self._paths[0], pictures=True, background=background) as reader:
             info = reader.info
+        self._background = None if info.alpha else background or WHITE
         width, height = info.upright_size
         self.info: VideoInfo = replace(
             info, width=width, height=height, rotation=0, display_matrix=None, fps=fps, time_base=1 / fps, first=0,
             num_frames=len(self._paths), duration=float(len(self._paths) / fps), sample_aspect_ratio=None,
-            pix_fmt="rgb24", colour=BT709,
+            pix_fmt="rgb24", colour=BT709, hdr=None,
         )  # fmt: skip
 
     def __enter__(self) -> PictureReader:
@@ -90,7 +98,7 @@ class PictureReader:
         before = self._size_of(first - 1) if first else size
         for number, path in enumerate(self._paths[first:], start=first):
             try:
-                image = _read_upright(path)
+                image, alpha = self._read_upright(path)
             except UserError:
                 lost.append(path)
                 self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read, the first is {lost[0]}"
@@ -103,19 +111,27 @@ class PictureReader:
                     f"that"
                 )
             fit = Fit(here, size)
-            yield Frame(fit(image), number, 1, self.info.time_base, cut, fit.border)
+            alpha = None if alpha is None else fit.alpha(alpha)
+            yield Frame(fit(image), number, 1, self.info.time_base, cut, fit.border, alpha)
 
     def _size_of(self, number: int) -> tuple[int, int] | None:
         try:
-            return _read_upright(self._paths[number]).shape[1::-1]
+            return self._read_upright(self._paths[number])[0].shape[1::-1]
         except UserError:
             return None
 
+    def _read_upright(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+        with VideoReader(path, pictures=True, background=self._background, tell=self._tell) as reader:
+            frame = next(iter(reader), None)
+            if frame is None:
+                raise UserError(f"{path} cannot be read")
+            upright = reader.info.orientation.upright
+            return upright(frame.image), None if frame.alpha is None else upright(frame.alpha)
 
-def scale(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to another size, averaging where it becomes smaller."""
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    return frame.to_ndarray(width=width, height=height, interpolation="AREA")
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            _log.warning("%s %s", self._paths[0], line)
 
 
 class Fit:
@@ -139,11 +155,18 @@ class Fit:
             self.border[self._inside] = 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self._bordered(image, 0)
+
+    def alpha(self, alpha: np.ndarray) -> np.ndarray:
+        """The alpha (H, W) uint8 of such a picture, whose border hides what is behind it."""
+        return self._bordered(alpha, 255)
+
+    def _bordered(self, image: np.ndarray, value: int) -> np.ndarray:
         if image.shape[1::-1] != self._size:
             image = scale(image, *self._size)
         if self.border is None:
             return image
-        canvas = np.zeros((*self._whole, 3), np.uint8)
+        canvas = np.full((*self._whole, *image.shape[2:]), value, np.uint8)
         canvas[self._inside] = image
         return canvas
 
@@ -198,7 +221,10 @@ class PictureWriter:
             raise UserError(f"{self.path}: no frame was given, so no picture was written")
 
     def write(self, image: np.ndarray, pts: int | None = None, duration: int = 0) -> None:
-        """Append `image` (H, W, 3) uint8 RGB; its time says which of the `names` it gets, and else does not matter."""
+        """Append `image` (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha.
+
+        Its time says which of the `names` it gets, and else does not matter.
+        """
         if self._written and not self._numbered:
             raise UserError(f"{self.path} holds one frame and the input has more; name it frame_%05d{self.path.suffix}")
         self._written.append(self._names[pts] if self._names else self._name(len(self._written) + 1))
@@ -237,30 +263,26 @@ def _written_names(names: Sequence[str]) -> list[str] | None:
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG or JPEG, by the extension. Raises av.error.FFmpegError and OSError."""
+    """Write (H, W, 3) uint8 RGB as PNG or JPEG, by the extension, or (H, W, 4) with an alpha as PNG.
+
+    Raises av.error.FFmpegError and OSError.
+    """
     jpeg = path.suffix.lower() != ".png"
     with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
         stream = container.add_stream("mjpeg" if jpeg else "png", rate=1)
         stream.height, stream.width = image.shape[:2]
-        stream.pix_fmt = "yuvj444p" if jpeg else "rgb24"
+        format = "rgb24" if image.shape[2] == 3 else "rgba"
+        stream.pix_fmt = "yuvj444p" if jpeg else format
         if jpeg:
             stream.codec_context.qmin = stream.codec_context.qmax = _JPEG_SCALE
             stream.codec_context.color_range = 2
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=format)
         if jpeg:
             frame = frame.reformat(
                 format="yuvj444p", src_colorspace="ITU709", dst_colorspace="ITU601", dst_color_range=2
             )
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _read_upright(path: Path) -> np.ndarray:
-    with VideoReader(path, pictures=True) as reader:
-        frame = next(iter(reader), None)
-        if frame is None:
-            raise UserError(f"{path} cannot be read")
-        return reader.info.orientation.upright(frame.image)
 
 
 def _expression(name: str) -> str:

@@ -14,7 +14,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.video.decoder import Decoder
+from vst.video.hdr import Hdr, hdr_of
 from vst.video.orientation import Orientation, display_matrix
+from vst.video.pixels import has_alpha, is_transparent
 from vst.video.spatial import NOTHING, Spatial
 
 _MICROSECOND = Fraction(1, 1_000_000)
@@ -24,6 +27,8 @@ _END_STAMPED = ("matroska", "nut")
 # Containers whose header states the true length of each stream; others only have an estimate.
 _EXACT_LENGTH = ("mov", "matroska", "avi")
 STDIN = "-"
+# Formats whose pictures have room for transparency whether or not they use it.
+_ROOMY = ("gif", "apng", "image2", "webp")
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class VideoInfo:
     where the header is silent. `fps` is the mean rate. `stream` is the index of the chosen stream in the container and
     `time_base` the unit of its timestamps in seconds. `first` is the timestamp of its first frame in that unit, and
     `origin` that of the earliest of picture and sound, from which readers count. `spatial` says how it surrounds its
-    viewer or shows two eyes.
+    viewer or shows two eyes. `hdr` says how its numbers stand for light, None for SDR; `alpha`, whether its frames can
+    be seen through.
     """
 
     path: Path
@@ -74,6 +80,8 @@ class VideoInfo:
     first: int = 0
     origin: int = 0
     spatial: Spatial = NOTHING
+    hdr: Hdr | None = None
+    alpha: bool = False
 
     @property
     def orientation(self) -> Orientation:
@@ -198,7 +206,14 @@ def describe(path: Path, container: InputContainer, stream: VideoStream, frame: 
         first=first,
         origin=_origin(container, stream, first),
         spatial=Spatial.of(frame),
+        hdr=hdr_of(frame),
+        alpha=has_alpha(frame) and (not _is_roomy(container) or is_transparent(frame)),
     )
+
+
+def _is_roomy(container: InputContainer) -> bool:
+    kind = container.format.name
+    return kind.startswith(_ROOMY) or kind.endswith("_pipe")
 
 
 def _origin(container: InputContainer, stream: VideoStream, first: int) -> int:
@@ -215,10 +230,11 @@ def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | 
     """The first frame of the stream, passing over packets that cannot be decoded; None when there is none."""
     if stream.codec_context is None:
         return None
+    decoder = Decoder(stream, "none")
     try:
         for packet in container.demux(stream):
             try:
-                frames = packet.decode()
+                frames = decoder.decode(packet)
             except av.error.FFmpegError:
                 continue
             if frames:

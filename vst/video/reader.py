@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -21,9 +22,14 @@ from av.video.stream import VideoStream
 from vst.errors import UserError
 from vst.planes import PIXELS, PlaneFormat
 from vst.threads import cpus
+from vst.video.decoder import Decoder, check_deinterlace, says_alpha
 from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
+from vst.video.frame import Frame
+from vst.video.pixels import WHITE, Color, Pictures
 from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe, stated_picture_end
+
+_log = logging.getLogger(__name__)
 
 # A demuxer that fails this often in a row, without one packet in between, has reached the end of what is
 # readable.
@@ -36,24 +42,7 @@ _JUMPS = 4  # each four times as far back as the one before
 _TOLERANCE = Fraction(1, 1000)  # Matroska rounds to milliseconds
 _PASSED_OVER = np.empty((0, 0, 3), np.uint8)
 
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame: `image` (H, W, 3) uint8 RGB, or planes (`vst.planes`), as stored, not rotated, owned by the
-    receiver.
-
-    `pts` is its time since the input's picture or sound began, and `duration` (at least 1) the time it is shown, in
-    units of `time_base` seconds; `pts` increases strictly from frame to frame: missing or repeated timestamps are
-    replaced by the mean frame rate. `cut`: it begins another recording than the frame before. `border` (H, W) uint8
-    says how much of a pixel is a black border that was added, of 255; None for no border.
-    """
-
-    image: np.ndarray
-    pts: int
-    duration: int
-    time_base: Fraction
-    cut: bool = False
-    border: np.ndarray | None = None
+_Image = tuple[np.ndarray, np.ndarray | None]  # a picture and its alpha
 
 
 class VideoReader:
@@ -62,13 +51,17 @@ class VideoReader:
     `location` is a file, an address that FFmpeg reads or `-` for standard input; the latter two are read once.
     `start` and `end` in seconds from the first frame keep the frames of time start <= t < end, with times that
     begin at 0 where `start` is given; a frame counts as at `start` up to a millisecond before it. `hwaccel` names
-    a device that decodes, such as cuda.
+    a device that decodes, such as cuda. `deinterlace` is as for `vst.video.decoder.Decoder`.
+
+    HDR comes out as SDR (`vst.video.hdr`). Transparency is laid onto `background`; with None it is given as
+    `Frame.alpha`, where `info.alpha`, and hidden pixels take on the colours around them. One line on each of these that
+    happens goes to `tell`, or to the log with the name of the film.
 
     A context manager; every iteration starts at the first frame. `info` describes what comes out, `tracks` the
     sound that belongs to it. `damaged` is None or, after an iteration, one line that says what was wrong: packets
     that could not be decoded, or an early end. Frames are never made up for what is lost. `resized` is None or,
     from such a frame on, one line that says that the picture changes its size; frames keep that of `info`.
-    Transparency, which GIFs have, is laid onto white. Raises UserError as `vst.video.probe` does.
+    Raises UserError as `vst.video.probe` does.
     """
 
     def __init__(
@@ -79,19 +72,27 @@ class VideoReader:
         end: Fraction | None = None,
         hwaccel: str | None = None,
         pictures: bool = False,
+        deinterlace: str = "auto",
+        background: Color | None = WHITE,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
+        check_deinterlace(deinterlace)
         self.damaged: str | None = None
         self.resized: str | None = None
         self._location, self._start, self._end = location, start, end
         self._opening = {"hwaccel": hwaccel, "pictures": pictures}
-        self._converter = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
+        self._converter = VideoReformatter()
+        self._deinterlace, self._teller = deinterlace, tell
+        self._told: set[str] = set()
         self._frames: Generator[Frame] | None = None
         self._faults = 0
         self._length = 0
         self._excerpt = Excerpt(location)
         self._source = self._open_stream() if is_stream(location) else probe(location, pictures=pictures)
         self._place_excerpt()
-        self.info = _trimmed(self._source, start, end)
+        keeps = background is None and self._source.alpha
+        self._pictures = Pictures(None if keeps else background or WHITE, self._tell)
+        self.info = replace(_trimmed(self._source, start, end), alpha=keeps)
 
     @property
     def tracks(self) -> list[Excerpt]:
@@ -111,7 +112,8 @@ class VideoReader:
         """What frames are in the file, if `read` can give them so: 8 bits, 4:2:0, of even sides."""
         info = self._source
         even = info.width % 2 == info.height % 2 == 0
-        plain = info.pix_fmt in PIXELS and self._opening["hwaccel"] is None  # a device gives other formats
+        # A device gives other formats.
+        plain = info.pix_fmt in PIXELS and info.hdr is None and self._opening["hwaccel"] is None
         return PlaneFormat.of(info.colour) if even and plain else None
 
     def read(self, first: int = 0, *, planes: bool = False) -> Iterator[Frame]:
@@ -172,8 +174,10 @@ class VideoReader:
         upper = info.first + math.ceil((self._end - slack) / info.time_base)
         return lower, upper, info.first + round(self._end / info.time_base)
 
-    def _read(self, skipped: int, image_of: Callable[[VideoFrame, int], np.ndarray]) -> Generator[Frame]:
+    def _read(self, skipped: int, image_of: Callable[[VideoFrame, int], _Image]) -> Generator[Frame]:
         self.damaged = self.resized = None
+        if self.info.alpha:
+            self._tell("has transparency, which is kept")
         self._faults = self._length = 0
         info = self._source
         step = max(1, round(1 / (info.fps * info.time_base)))
@@ -197,8 +201,8 @@ class VideoReader:
                     held = None
                     self._finish_tracks(container, pts)
                     break
-                image = image_of(frame, pts) if count >= skipped else _PASSED_OVER
-                held = Frame(image, pts, frame.duration or step, info.time_base)
+                image, alpha = image_of(frame, pts) if count >= skipped else (_PASSED_OVER, None)
+                held = Frame(image, pts, frame.duration or step, info.time_base, alpha=alpha)
                 count += 1
             if origin is not None and count == 0:
                 time = float((before - info.first) * info.time_base)
@@ -242,8 +246,9 @@ class VideoReader:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = max(1, cpus() // 2)  # the other half paints
         hwaccel = self._opening["hwaccel"]
-        if hwaccel is not None and not stream.codec_context.is_hwaccel:
-            raise UserError(f"hwaccel={hwaccel} cannot decode {stream.codec_context.name}; leave it out")
+        if hwaccel is not None and (says_alpha(stream) or not stream.codec_context.is_hwaccel):
+            what = f"{stream.codec_context.name}{' with transparency' * says_alpha(stream)}"
+            raise UserError(f"hwaccel={hwaccel} cannot decode {what}; leave it out")
         return stream
 
     def _decode_from(
@@ -260,7 +265,7 @@ class VideoReader:
         except (av.error.FFmpegError, OSError):
             return None
         frames = self._decode(container, stream)
-        key = next((frame for frame in frames if frame.key_frame), None)
+        key = next((frame for frame in frames if self._decoder.is_key(frame)), None)
         if key is None or key.pts is None or key.pts > lower:
             return None
         return chain([key], frames)
@@ -277,7 +282,15 @@ class VideoReader:
         pts = frame.pts - (begin if self._start is not None else self._source.origin)
         return replace(frame, pts=pts, duration=max(1, int(end) - frame.pts))
 
+    def _tell(self, line: str) -> None:
+        if self._teller is not None:
+            self._teller(line)
+        elif line not in self._told:
+            self._told.add(line)
+            _log.warning("%s %s", self._location, line)
+
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        self._decoder = Decoder(stream, self._deinterlace, self._tell)
         failed_reads, start = 0, None
         while failed_reads < _MAX_FAILED_READS:
             try:
@@ -296,12 +309,13 @@ class VideoReader:
                     for frame in self._decode_packet(packet):
                         self._faults += frame.is_corrupt
                         yield frame
-                return
+                break
             except av.error.EOFError:
-                return
+                break
             except (av.error.FFmpegError, OSError):
                 self._faults += 1
                 failed_reads += 1
+        yield from self._decoder.flush()
 
     def _wanted(self, container: InputContainer, stream: VideoStream) -> list[Stream]:
         """The picture, and with it what belongs to it where the input can be read only once."""
@@ -328,17 +342,14 @@ class VideoReader:
 
     def _decode_packet(self, packet: av.Packet) -> list[VideoFrame]:
         try:
-            return packet.decode()
+            return self._decoder.decode(packet)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
             self._faults += 1
             return []
 
-    def _rgb(self, frame: VideoFrame, pts: int) -> np.ndarray:
-        # Width and height are given because a stream may change its size half way; the source's range and
-        # another matrix for the RGB side, where it means nothing, because PyAV before 17 else ignores both
-        # tags.
+    def _rgb(self, frame: VideoFrame, pts: int) -> _Image:
         info = self._source
         if self.resized is None and (frame.width, frame.height) != (info.width, info.height):
             time, size = float((pts - info.origin) * info.time_base), f"{info.width}x{info.height}"
@@ -346,26 +357,17 @@ class VideoReader:
                 f"{self._location} changes its size from {size} to {frame.width}x{frame.height} at {time:.2f} s; all "
                 f"frames are scaled to {size}"
             )
-        transparent = _has_alpha(frame)
-        rgb = self._converter.reformat(
-            frame,
-            format="rgba" if transparent else "rgb24",
-            width=info.width,
-            height=info.height,
-            src_color_range=int(frame.color_range),
-            dst_colorspace="ITU601",
-        ).to_ndarray()
-        return _onto_white(rgb) if transparent else rgb
+        return self._pictures(frame, info.width, info.height)
 
-    def _planes(self, frame: VideoFrame, pts: int) -> np.ndarray:
+    def _planes(self, frame: VideoFrame, pts: int) -> _Image:
         """As planes; by way of RGB where the stream has changed its size or format."""
         info = self._source
         colour = replace(info.colour, range=int(frame.color_range), matrix=int(frame.colorspace))
         same = (frame.width, frame.height) == (info.width, info.height) and frame.format.name in PIXELS
         if same and PlaneFormat.of(colour) == self.planes:
-            return frame.to_ndarray()
-        rgb = av.VideoFrame.from_ndarray(self._rgb(frame, pts), format="rgb24")
-        return convert(self._converter, rgb, PIXELS[0], info.colour).to_ndarray()
+            return frame.to_ndarray(), None
+        rgb = av.VideoFrame.from_ndarray(self._rgb(frame, pts)[0], format="rgb24")
+        return convert(self._converter, rgb, PIXELS[0], info.colour).to_ndarray(), None
 
     def _diagnose(self, count: int, end: int | None, expected: int | None, tolerance: float) -> str | None:
         found = []
@@ -399,12 +401,3 @@ def _trimmed(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> V
     duration = max(0.0, min(ends) - float(start or 0)) if ends else None
     frames = None if duration is None else round(duration * info.fps)
     return replace(info, duration=duration, num_frames=frames)
-
-
-def _has_alpha(frame: VideoFrame) -> bool:
-    return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
-
-
-def _onto_white(rgba: np.ndarray) -> np.ndarray:
-    alpha = rgba[..., 3:].astype(np.uint16)
-    return ((rgba[..., :3] * alpha + (255 - alpha) * 255 + 127) // 255).astype(np.uint8)

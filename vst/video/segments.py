@@ -111,7 +111,10 @@ class SegmentedWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def write(self, image: np.ndarray, pts: int, duration: int) -> None:
-        """Append `image` (H, W, 3) uint8 RGB; `pts` and `duration` in units of `info.time_base`."""
+        """Append `image` (H, W, 3) uint8 RGB, or (H, W, 4) with an alpha where `info.alpha`.
+
+        `pts` and `duration` are in units of `info.time_base`.
+        """
         with told(self.path):
             if self._segment is None:
                 self._segment = _Segment(self._file_of(self._finished), self.info, self._encoding)
@@ -177,7 +180,9 @@ class _Segment:
     """A segment that is being written; its times begin at 0."""
 
     def __init__(self, path: Path, info: VideoInfo, encoding: Encoding) -> None:
-        self._container = av.open(str(path), "w", format="nut")
+        # Nut drops what is beside a packet, where VP9 has its transparency.
+        format = "matroska" if encoding.alpha else "nut"
+        self._container = av.open(str(path), "w", format=format)
         self._picture = PictureTrack(self._container, info, encoding)
         self._pts: list[int] = []
         self._durations: list[int] = []

@@ -16,15 +16,17 @@ from av.video.reformatter import VideoReformatter
 
 from vst.errors import UserError
 from vst.video.encoder import convert
-from vst.video.encoders import FORMATS
+from vst.video.encoders import FORMATS, HOLDERS, holds_alpha
 from vst.video.excerpts import Excerpt
 from vst.video.gif import GifWriter
 from vst.video.pictures import WRITTEN, PictureWriter, has_number
+from vst.video.pixels import WHITE, Color
 from vst.video.probe import BT601, STDIN, VideoInfo, is_stream
 from vst.video.writer import VideoWriter
 
 STDOUT = STDIN
 PIPE_FORMATS = ("y4m", "rgb24")
+TRANSPARENCY = ("auto", "keep", "flatten")
 
 
 class Sink(Protocol):
@@ -44,7 +46,10 @@ class Sink(Protocol):
     ) -> None: ...
 
     def write(self, image: np.ndarray, pts: int, duration: int) -> None:
-        """Append `image` (H, W, 3) uint8 RGB at time `pts` for `duration`, in units of `info.time_base`."""
+        """Append `image` (H, W, 3) uint8 RGB at time `pts` for `duration`, in units of `info.time_base`.
+
+        It is (H, W, 4), with an alpha, where `info.alpha`.
+        """
         ...
 
 
@@ -58,6 +63,7 @@ def open_sink(
     preset: str | int | None = None,
     bitrate: str | int | None = None,
     pix_fmt: str | None = None,
+    hdr: str = "auto",
     audio: str = "copy",
     format: str | None = None,
     names: Sequence[str] | None = None,
@@ -76,6 +82,8 @@ def open_sink(
     """
     if format is not None and (output != STDOUT or format not in PIPE_FORMATS):
         raise UserError(f"format={format} is for output=-, where it is one of {', '.join(PIPE_FORMATS)}")
+    if info.alpha and not _holds_alpha(output, codec, pix_fmt):
+        raise UserError(f"{output} holds no transparency as it is written; {HOLDERS} do")
     if output == STDOUT:
         return PipeWriter(sys.stdout.buffer, upright(info), format or PIPE_FORMATS[0])
     if is_stream(output):
@@ -84,10 +92,11 @@ def open_sink(
     if suffix in FORMATS:
         return VideoWriter(
             path, info, copy_from=tracks, codec=codec, crf=crf, preset=preset, bitrate=bitrate, pix_fmt=pix_fmt,
-            audio=audio, overwrite=overwrite,
+            hdr=hdr, audio=audio, overwrite=overwrite,
         )  # fmt: skip
     settings = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt}
     given = [f"{name}={value}" for name, value in settings.items() if value is not None]
+    given += [f"hdr={hdr}"] if hdr == "keep" else []
     if given:
         raise UserError(f"{', '.join(given)}: {path} is no video file ({', '.join(FORMATS)}); leave it out")
     if suffix == ".gif":
@@ -98,6 +107,49 @@ def open_sink(
         f"{path}: the extension {suffix} is not one of {', '.join((*FORMATS, '.gif', *WRITTEN))}; without one it is a "
         f"folder of pictures"
     )
+
+
+def ground_of(
+    output: str | Path,
+    transparency: str = "auto",
+    background: Sequence[int] | None = None,
+    codec: str | None = None,
+    pix_fmt: str | None = None,
+) -> Color | None:
+    """What an input's transparency is laid onto on its way to `output`: a colour, or None where it is kept.
+
+    `transparency` is keep, flatten, or auto: kept where the output can hold it, which ProRes 4444 (mov), VP9 (webm),
+    GIF and PNG can, and where no `background` (red, green, blue) is given. `codec` and `pix_fmt` are as for
+    `open_sink`.
+
+    Raises UserError for other values, and for what cannot be kept.
+    """
+    if transparency not in TRANSPARENCY:
+        raise UserError(f"transparency={transparency} is not one of {', '.join(TRANSPARENCY)}")
+    if background is not None and not _is_color(background):
+        raise UserError(f"background={background}: give red, green and blue, each 0 to 255, such as [255,255,255]")
+    if transparency == "keep" and background is not None:
+        raise UserError(f"background={list(background)} is for transparency=flatten; leave it out to keep transparency")
+    if transparency == "flatten" or background is not None:
+        return WHITE if background is None else tuple(background)
+    if _holds_alpha(output, codec, pix_fmt):
+        return None
+    if transparency == "keep":
+        raise UserError(f"transparency=keep: {output} holds none as it is written; {HOLDERS} do, or set it to flatten")
+    return WHITE
+
+
+def _is_color(given: Sequence[int]) -> bool:
+    return len(given) == 3 and all(type(value) is int and 0 <= value <= 255 for value in given)
+
+
+def _holds_alpha(output: str | Path, codec: str | None, pix_fmt: str | None) -> bool:
+    if is_stream(output):
+        return False
+    path, suffix = Path(output), Path(output).suffix.lower()
+    if suffix in FORMATS:
+        return holds_alpha(path, codec, pix_fmt)
+    return suffix in ("", ".gif", ".png") or path.is_dir()
 
 
 def upright(info: VideoInfo) -> VideoInfo:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from vst.errors import UserError
+from vst.video.decoder import check_deinterlace
 from vst.video.excerpts import Excerpt
 from vst.video.folders import same_size
 from vst.video.pictures import PICTURES, PictureReader, has_number, is_picture, matching, natural_order
+from vst.video.pixels import WHITE, Color
 from vst.video.probe import STDIN, VideoInfo, is_stream
 from vst.video.reader import Frame, VideoReader
 from vst.video.splice import Splice
@@ -66,6 +68,8 @@ def open_source(
     fps: float | Fraction | None = None,
     crossfade: Seconds = 0,
     hwaccel: str | None = None,
+    deinterlace: str = "auto",
+    background: Color | None = WHITE,
 ) -> Source:
     """Open what frames come from.
 
@@ -76,7 +80,9 @@ def open_source(
 
     `start` and `end`, in seconds or H:M:S.f from the first frame, keep the frames shown from `start` up to, not
     including, `end`; times then begin at 0. `fps` gives a video a constant frame rate: frames are repeated or
-    left out. `hwaccel` names a device of FFmpeg that decodes, such as cuda.
+    left out. `hwaccel` names a device of FFmpeg that decodes, such as cuda. `deinterlace` (auto, yes, none) is for film
+    of two fields a frame, `background` the colour that transparency is laid onto, or None where it is wanted as
+    `Frame.alpha`; see `vst.video.reader.VideoReader`.
 
     Raises UserError for what does not exist, is no video, or for values that are not allowed.
     """
@@ -84,20 +90,24 @@ def open_source(
     fade, rate = parse_seconds(crossfade, "crossfade") or Fraction(0), _parse_fps(fps)
     if stop is not None and stop <= (begin or 0):
         raise UserError(f"end={end} is not after start={start if start is not None else 0}; give a later end")
+    check_deinterlace(deinterlace)
+    reading = {"hwaccel": hwaccel, "deinterlace": deinterlace, "background": background}
     found = find_inputs(inputs)
     if all(not is_stream(location) and is_picture(location) for location in found):
         _check_several(fade, crossfade)
-        return _open_pictures([Path(location) for location in found], rate or DEFAULT_FPS, begin, stop)
+        paths = [Path(location) for location in found]
+        chosen = _cut(paths, rate or DEFAULT_FPS, begin, stop)
+        return PictureReader(chosen, rate or DEFAULT_FPS, background, stills=not same_size(chosen))
     pictures = [location for location in found if is_picture(location)]
     if pictures:
         raise UserError(f"{pictures[0]} is a picture among videos; give either videos or pictures")
     if len(found) == 1:
         _check_several(fade, crossfade)
-        source: Source = VideoReader(found[0], start=begin, end=stop, hwaccel=hwaccel)
+        source: Source = VideoReader(found[0], start=begin, end=stop, **reading)
     else:
         if begin is not None or stop is not None:
             raise UserError("start and end cut one input and there are several; cut them one by one, then splice them")
-        source = _open_splice(found, fade, hwaccel)
+        source = _open_splice(found, fade, reading)
     return source if rate is None else _Resampled(source, rate)
 
 
@@ -152,12 +162,12 @@ def _resolve(location: Location) -> list[Location]:
     return found
 
 
-def _open_pictures(paths: list[Path], fps: Fraction, begin: Fraction | None, stop: Fraction | None) -> Source:
+def _cut(paths: list[Path], fps: Fraction, begin: Fraction | None, stop: Fraction | None) -> list[Path]:
     last = len(paths) if stop is None else min(len(paths), round(stop * fps))
     chosen = paths[round((begin or 0) * fps) : last]
     if not chosen:
         raise UserError(f"no picture lies between start and end; there are {len(paths)}, {float(fps):g} a second")
-    return PictureReader(chosen, fps, stills=not same_size(chosen))
+    return chosen
 
 
 def _check_several(fade: Fraction, given: Seconds) -> None:
@@ -165,14 +175,14 @@ def _check_several(fade: Fraction, given: Seconds) -> None:
         raise UserError(f"crossfade={given} mixes one video into the next and there is no other; leave it out")
 
 
-def _open_splice(locations: Iterable[Location], fade: Fraction, hwaccel: str | None) -> Splice:
+def _open_splice(locations: Iterable[Location], fade: Fraction, reading: Mapping[str, Any]) -> Splice:
     with ExitStack() as stack:
         readers = []
         for location in locations:
             if is_stream(location):
                 kind = "standard input" if location == STDIN else location
                 raise UserError(f"{kind} cannot be spliced with files; save it to a file first")
-            readers.append(stack.enter_context(VideoReader(location, start=Fraction(0), hwaccel=hwaccel)))
+            readers.append(stack.enter_context(VideoReader(location, start=Fraction(0), **reading)))
         for reader in readers:
             if reader.info.duration is not None and reader.info.duration < 2 * fade:
                 limit = f"crossfade={float(fade):g} is more than half of {reader.info.path}"

@@ -96,7 +96,8 @@ class Splice:
                 self._place_sound(number, begin)
             start, end = (begin + round(time * unit) for time in (frame.pts, frame.pts + frame.duration))
             cut = first and number > 0 and not self._fade
-            yield Frame(fit(frame.image), start, max(1, end - start), base, cut, fit.border)
+            alpha = None if frame.alpha is None else fit.alpha(frame.alpha)
+            yield Frame(fit(frame.image), start, max(1, end - start), base, cut, fit.border, alpha)
             first = False
 
     def _place_sound(self, number: int, begin: int) -> None:
@@ -125,6 +126,10 @@ class _Upright:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return self._fit(self._orientation.upright(image))
 
+    def alpha(self, alpha: np.ndarray) -> np.ndarray:
+        """The alpha (H, W) uint8 of such a picture, whose border hides what is behind it."""
+        return self._fit.alpha(self._orientation.upright(alpha))
+
 
 def _mixed(tail: list[Frame], frames: Iterator[Frame], begin: int, fade: int) -> Iterator[Frame]:
     """The frames of `tail`, each mixed with what the next video shows then, and the rest of the next video."""
@@ -140,7 +145,9 @@ def _mixed(tail: list[Frame], frames: Iterator[Frame], begin: int, fade: int) ->
         share = min(1.0, (frame.pts - begin + frame.duration / 2) / fade)
         borders = [np.uint8(0) if border is None else border for border in (frame.border, shown.border)]
         border = _blend(*borders, share) if any(b.ndim for b in borders) else None
-        yield replace(frame, image=_blend(frame.image, shown.image, share), border=border)
+        alphas = [np.uint8(255) if alpha is None else alpha for alpha in (frame.alpha, shown.alpha)]
+        alpha = _blend(*alphas, share) if any(a.ndim for a in alphas) else None
+        yield replace(frame, image=_blend(frame.image, shown.image, share), border=border, alpha=alpha)
     while coming is not None and coming.pts < end:
         coming = next(frames, None)
     if coming is not None:
@@ -171,6 +178,7 @@ def _joined(infos: Sequence[VideoInfo], crossfade: Fraction) -> VideoInfo:
         num_frames=None if None in counts else sum(counts) - round(lost * first.fps),
         has_audio=any(info.has_audio for info in infos),
         spatial=first.spatial if len({info.spatial for info in infos}) == 1 else NOTHING,
+        alpha=any(info.alpha for info in infos),
         first=0,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +14,13 @@ from av.packet import Packet
 from vst.errors import UserError
 from vst.planes import PlaneFormat
 from vst.video.encoder import PictureTrack
-from vst.video.encoders import FORMATS, choose_encoding
+from vst.video.encoders import FORMATS, choose_encoding, told_of
 from vst.video.excerpts import Excerpt
 from vst.video.output import PartFile, check_output, told
 from vst.video.probe import BT709, VideoInfo, probe
 from vst.video.tracks import TrackCopy
+
+_log = logging.getLogger(__name__)
 
 
 def new_video(width: int, height: int, fps: Fraction | int) -> VideoInfo:
@@ -62,7 +65,7 @@ class VideoWriter:
     attachments are kept. What is not copied is told in a warning.
     A context manager: the file is written under a temporary name in the same folder, or in `scratch` on the same
     disk, and takes its own name when whole; on an exception it is removed. The size is exactly the given one.
-    `codec`, `crf`, `preset`, `bitrate` and `pix_fmt` are as for `vst.video.encoders.choose_encoding`. A first
+    `codec`, `crf`, `preset`, `bitrate`, `pix_fmt` and `hdr` are as for `vst.video.encoders.choose_encoding`. A first
     timestamp below zero is moved to zero, with all audio, because mp4 players hide what lies before zero.
 
     Raises UserError for an output that cannot be written (before the first frame where it can be known), for
@@ -80,15 +83,16 @@ class VideoWriter:
         preset: str | int | None = None,
         bitrate: str | int | None = None,
         pix_fmt: str | None = None,
+        hdr: str = "auto",
         audio: str = "copy",
         overwrite: bool = False,
         scratch: Path | None = None,
     ) -> None:
         self.path, self.info = Path(path), info
         check_output(self.path, overwrite)
-        self._encoding = choose_encoding(
-            self.path, info, codec=codec, crf=crf, preset=preset, bitrate=bitrate, pix_fmt=pix_fmt
-        )
+        asked = {"codec": codec, "crf": crf, "preset": preset, "bitrate": bitrate, "pix_fmt": pix_fmt, "hdr": hdr}
+        self._encoding = choose_encoding(self.path, info, **asked)
+        self._choice = told_of(self.path, info, self._encoding, asked)
         if copy_from is None or isinstance(copy_from, str | Path):
             copy_from = [] if copy_from is None else [_whole(Path(copy_from))]
         self._excerpts, self._sound = copy_from, audio
@@ -114,6 +118,8 @@ class VideoWriter:
                 stack.callback(self._audio.close)
                 self._container.start_encoding()
             self._cleanup = stack.pop_all()
+        if self._choice is not None:
+            _log.warning(self._choice)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -134,13 +140,14 @@ class VideoWriter:
         return self._picture.planes
 
     def write(self, image: np.ndarray, pts: int | None = None, duration: int = 0) -> None:
-        """Append `image`, (H, W, 3) uint8 RGB or `planes`.
+        """Append `image`, (H, W, 3) uint8 RGB, (H, W, 4) with an alpha where `info.alpha`, or `planes`.
 
         `pts` (strictly increasing) and `duration` are in units of `info.time_base`. Without `pts` the frame
         follows the last one at the mean rate; duration 0 means unknown. The array is copied.
         """
         height, width = self.info.height, self.info.width
-        assert image.shape in ((height, width, 3), (height * 3 // 2, width)), image.shape
+        channels = 4 if self.info.alpha else 3
+        assert image.shape in ((height, width, channels), (height * 3 // 2, width)), image.shape
         assert image.dtype == np.uint8, image.dtype
         stamp = self.announce(self._next_pts if pts is None else pts, duration)
         with told(self.path):

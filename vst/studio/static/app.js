@@ -218,7 +218,7 @@ async function preview() {
     if (running.signal.aborted) return;
     compare.images.painted.alt = `The film at ${clock(at)}, painted in the style ${titleOfStyle()}`;
     compare.images.original.alt = `The film at ${clock(at)}`;
-    $("caption").textContent = `${film.width} × ${film.height}, ${film.fps} frames a second${film.audio ? ", with sound" : ""}`;
+    $("caption").textContent = `${film.width} × ${film.height}, ${film.fps} frames a second${film.audio ? ", with sound" : ""}${(film.notes ?? []).map((note) => `; ${note}`).join("")}`;
     hush();
   } catch (problem) {
     complain(problem, problem.status === 404 ? leave : () => schedulePreview(0));
