@@ -15,7 +15,9 @@ from pathlib import Path
 
 import av
 
-from data_modules.images import SUFFIXES, UNREADABLE, read_photo
+from data_modules.images import read_photo
+from vst.video.formats import PICTURES, has_suffix, is_hidden
+from vst.video.stills import PictureError
 
 NAME = re.compile(r"(.*?)(\d+)(\.\w+)")
 REGULAR = 0.9  # share of the steps that are alike; a camera's folder of photographs has numbers too
@@ -53,8 +55,8 @@ def visit_frames(folder: Path, visit: Callable[[av.VideoFrame], None]) -> tuple[
             return count, "breaks off: numbers are missing"
         try:
             picture = read_photo(path)
-        except UNREADABLE as error:
-            return count, f"breaks off: {path.name} is damaged ({error})"
+        except PictureError as error:
+            return count, f"breaks off: {path.name} is damaged ({error.reason})"
         size = size or picture.shape
         if picture.shape != size:
             return count, f"breaks off: {path.name} has another size"
@@ -77,7 +79,7 @@ def _without_gaps(folder: Path) -> Iterator[Path | None]:
 
 def _numbered(names: Iterable[str]) -> list[tuple[int, str]]:
     """Number and name of every picture among `names`, rising; empty unless they make a video."""
-    pictures = [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    pictures = [name for name in names if has_suffix(name, PICTURES) and not is_hidden(name)]
     matches = [NAME.fullmatch(name) for name in pictures]
     if len(pictures) < 2 or not all(matches) or len({(m[1], m[3]) for m in matches}) > 1:
         return []

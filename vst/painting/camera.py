@@ -17,6 +17,7 @@ from vst.painting.panorama import resized
 from vst.video.excerpts import Excerpt
 from vst.video.pictures import PictureReader
 from vst.video.reader import Frame
+from vst.video.stills import read_still
 
 LONGEST_SIDE = 1920  # pixels of a film; larger pictures are scaled down
 
@@ -97,10 +98,10 @@ class Camera:
 
     def read(self, first: int = 0) -> Iterator[Frame]:
         """The frames from number `first` on."""
-        picture = next(self._picture.read()).image
         # At the size of the widest view nothing is ever shrunk, which would flicker, and the rest is interpolated.
         widest = min(view.zoom for view in MOVES[self._move])
-        least = (round(side * widest) for side in (self.info.width, self.info.height))
+        least = [round(side * widest) for side in (self.info.width, self.info.height)]
+        picture = read_still(self.info.path, min(least)).image
         picture = resized(picture, *(min(pair) for pair in zip(least, picture.shape[1::-1], strict=True)))
         for number in range(first, self._count):
             view = view_at(self._move, number / (self._count - 1))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,19 +15,28 @@ import numpy as np
 
 from vst.errors import UserError
 from vst.video.excerpts import Excerpt
+from vst.video.formats import FILMS, PICTURES, has_suffix
 from vst.video.output import part_of, told
 from vst.video.probe import BT709, VideoInfo
-from vst.video.reader import Frame, VideoReader
+from vst.video.reader import Frame
+from vst.video.stills import PictureError, is_animation, read_header, read_still
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN = (".png", ".jpg", ".jpeg")
 _NUMBER = re.compile(r"%0?(\d*)d")
 _DEFAULT_NAME = "%06d.png"
 _JPEG_SCALE = 2  # of 2 (best) to 31
 
+_log = logging.getLogger(__name__)
 
-def is_picture(name: str | Path) -> bool:
-    return Path(name).suffix.lower() in PICTURES
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a path is a picture's by its name, and the file, where there is one, no animation."""
+    return has_suffix(path, PICTURES) and not is_animation(path)
+
+
+def is_film(path: str | Path) -> bool:
+    """Whether a path is a film's by its name, or an animation."""
+    return has_suffix(path, FILMS) or is_animation(path)
 
 
 def natural_order(path: str | Path) -> list[tuple[int, str]]:
@@ -52,22 +61,21 @@ def matching(pattern: Path) -> list[Path]:
 class PictureReader:
     """Pictures in the given order as frames at `fps`, upright, of the size of the first one.
 
-    Another size is scaled to it and told in `resized`; what is no readable picture is passed over and told in
-    `damaged`. Transparency is laid onto white. A context manager, used as a `VideoReader`.
+    They are read as `vst.video.stills` says. Another size is scaled to that of the first one and told in `resized`;
+    what is no readable picture is passed over and told in `damaged`. A context manager, used as a `VideoReader`.
     """
 
     def __init__(self, paths: Sequence[Path], fps: Fraction) -> None:
         self._paths = list(paths)
+        self._noted = False
         self.damaged: str | None = None
         self.resized: str | None = None
         self.tracks: list[Excerpt] = []
-        with VideoReader(self._paths[0], pictures=True) as reader:
-            info = reader.info
-        width, height = info.upright_size
-        self.info: VideoInfo = replace(
-            info, width=width, height=height, rotation=0, display_matrix=None, fps=fps, time_base=1 / fps, first=0,
-            num_frames=len(self._paths), duration=float(len(self._paths) / fps), sample_aspect_ratio=None,
-            pix_fmt="rgb24", colour=BT709,
+        header = read_header(self._paths[0])
+        self.info = VideoInfo(
+            path=self._paths[0], width=header.width, height=header.height, rotation=0, codec=header.format.lower(),
+            fps=fps, num_frames=len(self._paths), duration=float(len(self._paths) / fps), pix_fmt="rgb24",
+            has_audio=False, stream=0, time_base=1 / fps, sample_aspect_ratio=None, colour=BT709, display_matrix=None,
         )  # fmt: skip
 
     def __enter__(self) -> PictureReader:
@@ -82,15 +90,19 @@ class PictureReader:
     def read(self, first: int = 0) -> Iterator[Frame]:
         """The frames from number `first` on."""
         self.damaged = self.resized = None
-        lost: list[Path] = []
+        lost: list[str] = []
         size = (self.info.width, self.info.height)
         for number, path in enumerate(self._paths[first:], start=first):
             try:
-                image = _read_upright(path)
-            except UserError:
-                lost.append(path)
-                self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read, the first is {lost[0]}"
+                still = read_still(path)
+            except PictureError as error:
+                lost.append(str(error))
+                self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read; the first: {lost[0]}"
                 continue
+            if still.note is not None and not self._noted:
+                _log.warning("%s: %s", path, still.note)
+                self._noted = True
+            image = still.image
             if image.shape[1::-1] != size:
                 self.resized = self.resized or (
                     f"{path} is {image.shape[1]}x{image.shape[0]}, the first picture {size[0]}x{size[1]}; all frames "
@@ -195,14 +207,6 @@ def write_picture(path: Path, image: np.ndarray) -> None:
             )
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _read_upright(path: Path) -> np.ndarray:
-    with VideoReader(path, pictures=True) as reader:
-        frame = next(iter(reader), None)
-        if frame is None:
-            raise UserError(f"{path} cannot be read")
-        return np.ascontiguousarray(np.rot90(frame.image, round(reader.info.rotation / 90)))
 
 
 def _expression(name: str) -> str:

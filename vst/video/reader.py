@@ -24,6 +24,7 @@ from vst.planes import PIXELS, PlaneFormat
 from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
 from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe
+from vst.video.stills import onto_white
 
 # A demuxer that fails this often in a row, without one packet in between, has reached the end of what is
 # readable.
@@ -80,18 +81,17 @@ class VideoReader:
         start: Fraction | None = None,
         end: Fraction | None = None,
         hwaccel: str | None = None,
-        pictures: bool = False,
     ) -> None:
         self.damaged: str | None = None
         self.resized: str | None = None
         self._location, self._start, self._end = location, start, end
-        self._opening = {"hwaccel": hwaccel, "pictures": pictures}
+        self._opening = {"hwaccel": hwaccel}
         self._converter = VideoReformatter()  # one for all frames: setting it up costs as much as a frame
         self._frames: Generator[Frame] | None = None
         self._faults = 0
         self._length = 0
         self._excerpt = Excerpt(location)
-        self._source = self._open_stream() if is_stream(location) else probe(location, pictures=pictures)
+        self._source = self._open_stream() if is_stream(location) else probe(location)
         self._place_excerpt()
         self.info = _trimmed(self._source, start, end)
 
@@ -353,7 +353,7 @@ class VideoReader:
             src_color_range=int(frame.color_range),
             dst_colorspace="ITU601",
         ).to_ndarray()
-        return _onto_white(rgb) if transparent else rgb
+        return onto_white(rgb[..., :3], rgb[..., 3]) if transparent else rgb
 
     def _planes(self, frame: VideoFrame, pts: int) -> np.ndarray:
         """As planes; by way of RGB where the stream has changed its size or format."""
@@ -411,8 +411,3 @@ def _trimmed(info: VideoInfo, start: Fraction | None, end: Fraction | None) -> V
 
 def _has_alpha(frame: VideoFrame) -> bool:
     return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
-
-
-def _onto_white(rgba: np.ndarray) -> np.ndarray:
-    alpha = rgba[..., 3:].astype(np.uint16)
-    return ((rgba[..., :3] * alpha + (255 - alpha) * 255 + 127) // 255).astype(np.uint8)
