@@ -199,7 +199,7 @@ class ImageStyle(Pictures):
         try:
             load(path)
         except PictureError as error:
-            raise UserError(f"style.image={error}") from None
+            raise UserError(f"style.image={image} is not a readable picture: {error.reason}") from None
         super().__init__([path], load, slug(path.stem), f"the picture {path}", crop, short_side, cache=1)
         self.load_files()
 
@@ -234,7 +234,8 @@ class PaintedStyle(Pictures):
         crop, short_side: see `Pictures`.
         works: number of pictures.
         size: short side at which they are painted, pixels.
-        cache_dir: where painted pictures are kept for the next run; None keeps them in memory only.
+        cache_dir: where painted pictures are kept for the next run; auto: in the user's cache folder, None: in
+            memory only.
 
     Raises:
         UserError: unknown artist, or a number too small.

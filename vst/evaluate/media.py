@@ -48,7 +48,7 @@ def find_pictures(paths: Paths, key: str) -> list[Path]:
     for path in _existing(paths, key):
         others = _passed_over(path, _pictures(path), key) if path.is_dir() else ""
         if path.is_dir() and not _pictures(path):
-            raise UserError(f"{key}={path}: no picture ({COMMON_PICTURES}) in this folder{others}")
+            raise UserError(f"{key}={path}: no {COMMON_PICTURES} file in this folder{others}")
     return find_files(paths, key, PICTURES)
 
 
@@ -63,7 +63,7 @@ def find_clips(paths: Paths, key: str) -> list[Path]:
         clips = list(_clips(path, DEEPEST)) if path.is_dir() else [path]
         others = _passed_over(path, clips, key) if path.is_dir() and path not in clips else ""
         if not clips:
-            raise UserError(f"{key}={path}: no film ({COMMON_FILMS}) and no folder of frames in this folder{others}")
+            raise UserError(f"{key}={path}: no {COMMON_FILMS} file and no folder of frames in this folder{others}")
         found += [clip for clip in clips if clip not in found]
     return found
 

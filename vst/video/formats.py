@@ -33,8 +33,8 @@ PICTURES = (
 )  # fmt: skip
 """What Pillow reads as a picture."""
 
-COMMON_FILMS = ".mp4, .mov, .mkv, .webm, .avi, .ts and others"
-COMMON_PICTURES = ".jpg, .png, .webp, .tif, .avif and others"
+COMMON_FILMS = ".mp4, .mov, .mkv, .webm, .avi, .ts or other video"
+COMMON_PICTURES = ".jpg, .png, .webp, .tif, .avif or other picture"
 
 _RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".braw", ".r3d")
 _OTHER = (".exr", ".hdr", ".dpx", ".pfm", ".xcf", ".kra", ".ora", ".svg", ".eps", ".ai", ".insv", ".jxr")

@@ -180,7 +180,7 @@ def _told(path: str | Path) -> Iterator[None]:
     except PictureError:
         raise
     except UnidentifiedImageError:
-        reason = f"it is not a readable picture (cannot identify its kind); give another one ({COMMON_PICTURES})"
+        reason = f"it is not a picture that can be read (cannot identify its kind); give {COMMON_PICTURES}"
         if Path(path).stat().st_size == 0:
             reason = "it is empty (0 bytes); copy or download it again"
         raise PictureError(path, reason) from None
