@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -144,20 +145,25 @@ def onto_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 # Opening
 
 
-def _opened(path: str | Path) -> Image.Image:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
     """The picture with its header read. Raises UnidentifiedImageError for what Pillow does not read rightly."""
+    # As an open file: what Pillow opens by name it may map into memory, and then it mixes up TIFFs that lie on a side.
+    with Path(path).open("rb") as file, _open(file) as image:
+        if is_beyond_pillow(image):
+            raise UnidentifiedImageError
+        yield image
+
+
+def _open(file: BinaryIO) -> Image.Image:
     formats = _formats()
     with _OPENING:
         # Pillow's own limit does not know that a JPEG can be decoded reduced; `_limit` is ours.
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path, formats=formats)
+            return Image.open(file, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if is_beyond_pillow(image):
-        image.close()
-        raise UnidentifiedImageError
-    return image
 
 
 @functools.cache
