@@ -62,7 +62,8 @@ class PictureReader:
     """Pictures in the given order as frames at `fps`, upright, of the size of the first one.
 
     They are read as `vst.video.stills` says. Another size is scaled to that of the first one and told in `resized`;
-    what is no readable picture is passed over and told in `damaged`. A context manager, used as a `VideoReader`.
+    what is no readable picture among others is passed over and told in `damaged`. A context manager, used as a
+    `VideoReader`. Raises PictureError where the first picture is none, and in reading where the only one is damaged.
     """
 
     def __init__(self, paths: Sequence[Path], fps: Fraction) -> None:
@@ -96,6 +97,8 @@ class PictureReader:
             try:
                 still = read_still(path)
             except PictureError as error:
+                if len(self._paths) == 1:
+                    raise
                 lost.append(str(error))
                 self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read; the first: {lost[0]}"
                 continue

@@ -7,8 +7,8 @@ What comes out is upright sRGB of 8 bits, by these rules:
 - **Transparency** is laid on white.
 - **Depth**: more than 8 bits are scaled to 8 (`vst.video.depth` says how white is told).
 - **Frames**: of several frames or pages the first one is taken, which `Still.note` says.
-- **Size**: at most `LARGEST` pixels are decoded, which takes about 1 GB. A JPEG is decoded at a half, a quarter or an
-  eighth of its size where less is asked for, up to `LARGEST_REDUCED` pixels.
+- **Size**: at most `LARGEST` pixels are decoded, which takes 3 GB, and 4 with transparency. A JPEG is decoded at a
+  half, a quarter or an eighth of its size where less is asked for, up to `LARGEST_REDUCED` pixels.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _JPEGS = ("JPEG", "MPO")
 _ANIMATED = ("WEBP", "AVIF", "PNG", "GIF")
 _ORIENTATION = 0x0112  # of EXIF
 _ON_ITS_SIDE = (5, 6, 7, 8)
+_BAND = 256  # rows
 _OPENING = threading.Lock()
 
 # Pillow warns of what is either harmless or told here.
@@ -137,8 +138,12 @@ def open_frames(path: str | Path) -> Iterator[Image.Image]:
 
 def onto_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Lay `rgb` (H, W, 3) uint8 on white where `alpha` (H, W) uint8 is less than 255; rounded to the nearest."""
-    share = alpha[..., None].astype(np.uint16)
-    return ((rgb * share + (255 - share) * 255 + 127) // 255).astype(np.uint8)
+    laid = np.empty_like(rgb)
+    for top in range(0, len(rgb), _BAND):  # in bands, which takes little memory
+        band = slice(top, top + _BAND)
+        share = alpha[band, :, None].astype(np.uint16)
+        laid[band] = (rgb[band] * share + (255 - share) * 255 + 127) // 255
+    return laid
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -213,8 +218,8 @@ def _limit(image: Image.Image, least: int | None) -> None:
             pixels = image.width * image.height
     if pixels > LARGEST:
         raise ValueError(
-            f"it has {pixels / 1e6:,.0f} megapixels, and at most {LARGEST / 1e6:.0f} are decoded, which takes about "
-            "1 GB of memory; scale it down"
+            f"it has {pixels / 1e6:,.0f} megapixels, and at most {LARGEST / 1e6:.0f} are decoded, which takes 3 to "
+            "4 GB of memory; scale it down"
         )
 
 
@@ -256,10 +261,10 @@ def _to_srgb(image: Image.Image) -> tuple[np.ndarray, str | None]:
     profile = image.info.get("icc_profile")
     if image.mode in ("1", "L", "LA", "La"):
         image = image.convert("LA").getchannel("L")
-    elif image.mode not in ("CMYK", "LAB"):
+    elif image.mode not in ("RGB", "CMYK", "LAB"):
         image = image.convert("RGBA").convert("RGB")
     if not profile or image.mode == "LAB":
-        return np.asarray(image.convert("RGB")), None
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
     try:
         transform = _transform(profile, image.mode)
         return np.asarray(transform.apply(image.convert(transform.input_mode))), None
