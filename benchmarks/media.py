@@ -25,10 +25,9 @@ from vst.errors import UserError
 from vst.runtime import open_engine
 from vst.stream import FrameEngine, StreamReport, stylize_video
 from vst.video.encoders import FORMATS
-from vst.video.pictures import is_picture
+from vst.video.pictures import is_film, is_picture
 from vst.video.source import open_source
 
-VIDEOS = (*FORMATS, ".avi", ".m4v", ".ts", ".gif")
 COLUMNS = (
     "file", "codec", "stored size", "frames in", "frames out", "length differs by", "rotation in, out",
     "sound", "packets of sound", "notes",
@@ -86,7 +85,7 @@ def _sound(path: Path) -> list[tuple[str, list[str]]]:
 
 def find_videos(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix.lower() in VIDEOS:
+        if path.is_file() and is_film(path):
             yield path
         elif path.is_dir() and any(is_picture(child) for child in path.iterdir()):
             yield path

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError
-from vst.evaluate.media import VIDEOS, read_pictures, read_video
+from vst.evaluate.media import read_pictures, read_video
 from vst.names import model_names
 from vst.networks import Stylizer
+from vst.video.pictures import is_film
 
 FRAME = 30
 MARGIN, CAPTION = 6, 22
@@ -30,7 +31,7 @@ MARGIN, CAPTION = 6, 22
 
 def read(path: Path, width: int) -> Tensor:
     """(T, 3, H, W) in [0, 1]: the frames of a clip up to FRAME, or the one of a picture, `width` pixels wide."""
-    if path.is_dir() or path.suffix.lower() in VIDEOS:
+    if path.is_dir() or is_film(path):
         video, _ = read_video(path, FRAME + 1, width)
         return torch.from_numpy(video).permute(0, 3, 1, 2).float() / 255
     picture = read_pictures([path], 2 * width)[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 import av
@@ -16,6 +15,7 @@ from data_modules.video_cache import fit, progress_bar
 from vst.errors import UserError
 from vst.video.clips import FrameIndex, Upright, upright_size
 from vst.video.probe import VideoInfo, probe
+from vst.video.stills import Still
 
 THUMBNAIL = (16, 16)
 SAME = 4.0  # mean difference of two thumbnails' values, of 255, below which their frames are near-duplicates
@@ -57,7 +57,7 @@ class VideoStyle(Pictures):
         counted = f"{len(chosen.frames)} frame{'s' * (len(chosen.frames) > 1)} of {path}, one in {chosen.every:g} s"
         origin = ", ".join([counted, *left_out])
         frames = _without_bars(chosen.frames)
-        super().__init__(frames, attrgetter("picture"), slug(path.stem), origin, crop, short_side, cache)
+        super().__init__(frames, _still, slug(path.stem), origin, crop, short_side, cache)
         self.load_files()
 
 
@@ -70,6 +70,10 @@ class FilmFrame:
 
     def __str__(self) -> str:
         return f"frame at {self.time:.1f} s"
+
+
+def _still(frame: FilmFrame) -> Still:
+    return Still(frame.picture, None)
 
 
 class _Selection:

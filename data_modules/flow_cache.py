@@ -13,7 +13,7 @@ trusted is computed before rounding and kept exactly.
 
 from __future__ import annotations
 
-import os
+import logging
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.video_cache import CacheError, TrainingVideo, progress_bar, remove_leftovers
+from data_modules.video_cache import CacheError, TrainingVideo, progress_bar
+from vst.cache import in_words, reason, remove_leftovers, replacing, size_of
 from vst.flow import FlowEstimator, occlusion_mask, warp
 from vst.video.clips import read_clip
 
@@ -31,6 +32,8 @@ FLOW_FORMAT = 1  # raise it when the files, the pairs or the occlusion mask chan
 SHARD = 64  # pairs per file: what an interruption loses at most
 UNIT = 1 / 64  # pixels per integer step
 LARGEST = 32767
+
+log = logging.getLogger(__name__)
 
 
 class FlowCache:
@@ -61,9 +64,12 @@ class FlowCache:
                     _write(path, self._estimated(estimator, video, pairs, lambda: progress.advance(task)))
                 except OSError as error:
                     raise CacheError(
-                        f"the flow cache {path.parent} cannot be written ({error}); set data.cache_dir or "
+                        f"the flow cache {path.parent} cannot be written ({reason(error)}); set data.cache_dir or "
                         "data.flow_cache=false"
                     ) from error
+        size = sum(size_of(folder) for folder in {self.folder(video) for video in videos})
+        place = self.folder(videos[0]).parent
+        log.info("cache     flow of %d pairs of frames in %s, %s; `vst cache` clears it", total, place, in_words(size))
         return total
 
     def read(
@@ -123,15 +129,9 @@ class FlowCache:
 
 
 def _write(path: Path, entries: Iterator[tuple[str, bytes]]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-            for name, content in entries:
-                file.writestr(name, content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name, content in entries:
+            file.writestr(name, content)
 
 
 def _shards(folder: Path, video: TrainingVideo, stride: int) -> Iterator[tuple[Path, list[int]]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import av
 
-from data_modules.images import UNREADABLE, read_photo
+from data_modules.images import read_photo
 from vst.video.folders import numbered, usual_step
+from vst.video.stills import PictureError
 
 # DAVIS keeps masks beside the frames, with the same names, and may hold the frames in two resolutions.
 MASKS = "Annotations"
@@ -48,8 +49,8 @@ def visit_frames(folder: Path, visit: Callable[[av.VideoFrame], None]) -> tuple[
             return count, "breaks off: numbers are missing"
         try:
             picture = read_photo(path)
-        except UNREADABLE as error:
-            return count, f"breaks off: {path.name} is damaged ({error})"
+        except PictureError as error:
+            return count, f"breaks off: {path.name} is damaged ({error.reason})"
         size = size or picture.shape
         if picture.shape != size:
             return count, f"breaks off: {path.name} has another size"

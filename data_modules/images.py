@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from PIL import Image, ImageOps
 
 from data_modules.base import StyleSource
 from data_modules.motion import Photo
 from data_modules.synthetic import SyntheticDataModule
 from vst.errors import UserError
+from vst.video.formats import COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over
+from vst.video.stills import PictureError, read_header, read_still
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 MIN_SIDE = 32
 TRAIN_FOLDER = re.compile(r"train(ing)?[-_ ]?\d*", re.IGNORECASE)
 VAL_FOLDER = re.compile(r"val(id(ation)?)?[-_ ]?\d*", re.IGNORECASE)
@@ -32,7 +31,6 @@ CACHED_PHOTOS = 64
 # A clip looks at a third of the short side or more, so nothing is lost by keeping three times its size.
 KEPT_SIZES = 3
 NAMED_IN_WARNING = 5
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class FolderPhotos:
@@ -81,8 +79,8 @@ class FolderPhotos:
         path = self.root / self.names[index]
         try:
             photo = read_photo(path, self.short_side)
-        except UNREADABLE as error:
-            log.warning("%s is damaged (%s); another photograph stands in", path, error)
+        except PictureError as error:
+            log.warning("%s is damaged or unfit (%s); another photograph stands in", path, error.reason)
             self._damaged.add(index)
             return None
         self._cache[index] = photo
@@ -96,7 +94,7 @@ class ImagesDataModule(SyntheticDataModule):
 
     Args:
         style: pictures of the style.
-        root: folder that is searched to any depth for .jpg, .jpeg, .png and .webp files, except hidden ones.
+        root: folder that is searched to any depth for pictures (`vst.video.formats`), except hidden ones.
 
     Other arguments: see `SyntheticDataModule`. UserError also if `root` is no folder or holds no readable
     photograph of at least 32 pixels a side.
@@ -145,14 +143,19 @@ def readable_photos(root: Path, key: str = "data.root") -> list[str]:
         raise UserError(f"{key}={root}: no such folder; give a folder of photographs")
     if not root.is_dir():
         raise UserError(f"{key}={root} is a file; give the folder of the photographs")
-    names = _find(root)
+    names, others = _find(root)
     if not names:
-        raise UserError(f"{key}={root} holds no photographs ({', '.join(SUFFIXES)}); give another folder")
-    faults = {name: fault for name in names if (fault := _fault(root / name))}
+        told = f", {others}" if others else ""
+        raise UserError(f"{key}={root} holds no photographs ({COMMON_PICTURES}){told}; give another folder")
+    if others:
+        log.warning("%s=%s: %s", key, root, others)
+    animated: list[str] = []
+    faults = {name: fault for name in names if (fault := _fault(root / name, animated))}
+    if animated:
+        log.warning("%s=%s: of %s, the first frame is taken", key, root, _listed(animated))
     if faults:
-        shown = [f"{name} ({fault})" for name, fault in list(faults.items())[:NAMED_IN_WARNING]]
-        rest = f" and {len(faults) - NAMED_IN_WARNING} more" if len(faults) > NAMED_IN_WARNING else ""
-        summary = f"{len(faults)} of {len(names)} photographs: {', '.join(shown)}{rest}"
+        shown = _listed([f"{name} ({fault})" for name, fault in faults.items()])
+        summary = f"{len(faults)} of {len(names)} photographs: {shown}"
         if len(faults) == len(names):
             raise UserError(f"{key}={root}: none is usable, {summary}; give another folder")
         log.warning("%s=%s: left out %s", key, root, summary)
@@ -172,30 +175,16 @@ def split_names(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def read_photo(path: Path, short_side: int | None = None) -> Photo:
-    """Decode a picture upright as RGB (H, W, 3) uint8, its shorter side reduced to `short_side` if given and larger.
+    """Decode a picture as `vst.video.stills` says, its shorter side reduced to `short_side` if given and larger.
 
-    Transparency is laid on white, 16-bit grey scaled to 8 bits. Raises one of `UNREADABLE` if it is damaged.
+    Returns RGB (H, W, 3) uint8. Raises PictureError if it cannot be read.
     """
-    with Image.open(path) as image:
-        reduction = 1 if short_side is None else short_side / min(image.size)
-        # A JPEG can be decoded at a half, a quarter or an eighth of its size, never below the size asked for.
-        image.draft(image.mode, tuple(int(np.ceil(side * reduction)) for side in image.size))
-        pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    pixels = read_still(path, short_side).image
     reduction = 1 if short_side is None else short_side / min(pixels.shape[:2])
     if reduction >= 1:
         return pixels
     height, width = (round(side * reduction) for side in pixels.shape[:2])
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image, dtype=np.float64) / 257, 0, 255).round()
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 def _in_folders(names: Sequence[str], pattern: re.Pattern[str]) -> list[str]:
@@ -211,22 +200,32 @@ def _folder(name: str, pattern: re.Pattern[str]) -> str | None:
     return next((part for part in name.split("/")[:-1] if pattern.fullmatch(part)), None)
 
 
-def _find(root: Path) -> list[str]:
-    found = []
+def _find(root: Path) -> tuple[list[str], str | None]:
+    """The pictures below `root`, relative to it, and a line on other pictures and films, which are passed over."""
+    found, others = [], []
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        kept = (name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith("."))
-        found += [(Path(folder) / name).relative_to(root).as_posix() for name in kept]
-    return sorted(found)
+        subfolders[:] = [name for name in subfolders if not is_hidden(name)]
+        for name in names:
+            if not is_hidden(name):
+                kind = found if has_suffix(name, PICTURES) else others
+                kind.append((Path(folder) / name).relative_to(root).as_posix())
+    return sorted(found), passed_over(sorted(others))
 
 
-def _fault(path: Path) -> str | None:
-    """Why a file cannot be used, from its header alone; None if it can."""
+def _fault(path: Path, animated: list[str]) -> str | None:
+    """Why a file cannot be used, from its header alone; None if it can. `animated` receives the names of animations."""
     try:
-        with Image.open(path) as image:
-            return f"smaller than {MIN_SIDE} pixels" if min(image.size) < MIN_SIDE else None
-    except UNREADABLE:
-        return "not a readable picture"
+        header = read_header(path)
+    except PictureError as error:
+        return error.reason.partition(";")[0]
+    if header.animated:
+        animated.append(path.name)
+    return f"smaller than {MIN_SIDE} pixels" if min(header.width, header.height) < MIN_SIDE else None
+
+
+def _listed(items: Sequence[str]) -> str:
+    rest = f" and {len(items) - NAMED_IN_WARNING} more" if len(items) > NAMED_IN_WARNING else ""
+    return ", ".join(items[:NAMED_IN_WARNING]) + rest
 
 
 def _hash(name: str) -> int:

@@ -8,9 +8,8 @@ the tesserae from a centroidal Voronoi diagram in a rotated Chebyshev metric (Ha
 Mosaics", 2001).
 """
 
-import os
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -19,11 +18,12 @@ import numpy as np
 
 from data_modules.brush import Brush, detail, flow, smear, tangents, to_angle
 from data_modules.motifs import LANDSCAPES, Motif, landscape, noise, photograph
+from vst.cache import cache_folder, replacing
 from vst.errors import UserError, suggest
 
 WORKS = 10
 VERSION = 1  # part of the cache key: raise it whenever a painter's hand changes
-CACHE_DIR = Path("~/.cache/vst/painted")
+CACHE_DIR = "auto"  # the user's cache folder
 
 _SUBJECTS = ("village", "cat", "field", "sea", "cup", "lake", "wave", "portrait", "orchard", "rocket")
 _SUBJECTS += ("road", "motorcycle")
@@ -48,11 +48,14 @@ def paint(artist: str, index: int, size: int = 512) -> np.ndarray:
 
 
 def painted_work(artist: str, index: int, size: int = 512, cache_dir: str | Path | None = CACHE_DIR) -> np.ndarray:
-    """`paint`, kept as a PNG in `cache_dir` (None or a folder that cannot be written: painted in memory)."""
+    """`paint`, kept as a PNG in `cache_dir` (auto: in the user's cache folder; None or a folder that cannot be written:
+    painted in memory).
+    """
     _hand(artist)
     if cache_dir is None:
         return paint(artist, index, size)
-    path = Path(cache_dir).expanduser() / f"{artist}-{index:02d}-{size}-v{VERSION}.png"
+    folder = cache_folder("painted") if cache_dir == CACHE_DIR else Path(cache_dir).expanduser()
+    path = folder / f"{artist}-{index:02d}-{size}-v{VERSION}.png"
     cached = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if cached is not None:
         return np.ascontiguousarray(cached[..., ::-1])
@@ -62,16 +65,9 @@ def painted_work(artist: str, index: int, size: int = 512, cache_dir: str | Path
 
 
 def _store(path: Path, picture: np.ndarray) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=".png", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-        os.replace(temporary, path)
-    except OSError:  # a read-only or full disk costs the cache, not the picture
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    # A read-only or full disk costs the cache, not the picture.
+    with suppress(OSError), replacing(path) as part:
+        part.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
 def _hand(artist: str) -> Callable[[Motif, np.random.Generator], np.ndarray]:

@@ -19,14 +19,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from data_modules.painted import ARTISTS, CACHE_DIR, WORKS, painted_work
 from data_modules.wikiart import key, pictures_of
 from vst.errors import UserError, suggest
+from vst.video.formats import COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over
+from vst.video.stills import PictureError, Still, read_still
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 ZOOM = (0.8, 1.25)
 GREY = 3.0  # mean difference between the largest and the smallest channel, of 255: that of a grey JPEG is below
 DEFAULT_ARTIST = "swirl"
@@ -34,10 +34,6 @@ WIKIART_VARIABLE = "VST_WIKIART"
 WIKIART_FOLDER = Path("data/wikiart")
 
 _log = logging.getLogger(__name__)
-
-
-class Unreadable(Exception):
-    """A picture that cannot be decoded; the text is the reason."""
 
 
 class Pictures:
@@ -48,7 +44,7 @@ class Pictures:
 
     Args:
         items: one entry per picture, understood by `load`.
-        load: item -> uint8 RGB (h, w, 3); raises `Unreadable`.
+        load: item -> the picture; raises PictureError.
         name: short slug for file names and the dashboard.
         origin: where the pictures come from, for the log.
         crop: side S of the crops, pixels.
@@ -63,7 +59,7 @@ class Pictures:
     def __init__(
         self,
         items: Sequence[Any],
-        load: Callable[[Any], np.ndarray],
+        load: Callable[[Any], Still],
         name: str,
         origin: str,
         crop: int,
@@ -82,6 +78,7 @@ class Pictures:
         self._limit = cache
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._bad: dict[int, str] = {}
+        self._notes: dict[int, str] = {}
         self._enlarged: set[int] = set()
         self._colourful: dict[int, bool] = {}
 
@@ -130,6 +127,10 @@ class Pictures:
             if self._bad:
                 _log.warning("style pictures: %s", self._skipped())
         self._picture(0)
+        if self._notes:
+            notes = [f"{_label(self._items[k])}: {note}" for k, note in sorted(self._notes.items())]
+            rest = f" and {len(notes) - 5} more" if len(notes) > 5 else ""
+            _log.warning("style pictures: %s%s", ", ".join(notes[:5]), rest)
         if len(self._colourful) == self.count and not any(self._colourful.values()):
             _log.warning(
                 "style pictures: no picture has colour (%s), so results will have little; give coloured ones if that "
@@ -153,10 +154,13 @@ class Pictures:
             self._kept.move_to_end(index)
             return self._kept[index]
         try:
-            picture = self._load(self._items[index])
-        except Unreadable as error:
-            self._bad[index] = str(error)
+            still = self._load(self._items[index])
+        except PictureError as error:
+            self._bad[index] = error.reason.partition(";")[0]
             return None
+        picture = still.image
+        if still.note is not None:
+            self._notes[index] = still.note
         self._colourful[index] = float(np.ptp(picture, axis=2).mean()) >= GREY
         short = min(picture.shape[:2])
         if short < self.crop:
@@ -191,11 +195,11 @@ class ImageStyle(Pictures):
             )
         if not path.is_file():
             raise UserError(f"style.image={image}: there is no such file")
-        load = partial(_read, least=max(crop, short_side))
+        load = partial(read_still, least=2 * max(crop, short_side))
         try:
             load(path)
-        except Unreadable as error:
-            raise UserError(f"style.image={image} is not a readable picture ({error}): give a JPEG or PNG") from None
+        except PictureError as error:
+            raise UserError(f"style.image={image} is not a readable picture: {error.reason}") from None
         super().__init__([path], load, slug(path.stem), f"the picture {path}", crop, short_side, cache=1)
         self.load_files()
 
@@ -216,7 +220,7 @@ class FolderStyle(Pictures):
             raise UserError("style.root is not given: name a folder with pictures, style.root=/path/to/folder")
         folder = _folder(root, "style.root")
         files = _pictures_below(folder)
-        load = partial(_read, least=max(crop, short_side))
+        load = partial(read_still, least=2 * max(crop, short_side))
         origin = f"{len(files)} picture{'s' * (len(files) > 1)} below {folder}"
         super().__init__(files, load, slug(folder.resolve().name), origin, crop, short_side, cache)
         self.load_files()
@@ -230,7 +234,8 @@ class PaintedStyle(Pictures):
         crop, short_side: see `Pictures`.
         works: number of pictures.
         size: short side at which they are painted, pixels.
-        cache_dir: where painted pictures are kept for the next run; None keeps them in memory only.
+        cache_dir: where painted pictures are kept for the next run; auto: in the user's cache folder, None: in
+            memory only.
 
     Raises:
         UserError: unknown artist, or a number too small.
@@ -286,7 +291,7 @@ class WikiArtStyle(Pictures):
         folder = None if root is None and artist in ARTISTS else _wikiart_folder(root)
         if folder is not None:
             files, name, origin = pictures_of(folder, _pictures_below(folder), artist)
-            load = partial(_read, least=max(crop, short_side))
+            load = partial(read_still, least=2 * max(crop, short_side))
             super().__init__(files, load, slug(name), origin, crop, short_side, cache)
             self.load_files()
             return
@@ -341,27 +346,20 @@ def _folder(root: str | Path, key: str) -> Path:
 def _pictures_below(folder: Path) -> list[Path]:
     files = []
     for place, subfolders, names in os.walk(folder):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        files += [Path(place, n) for n in names if n.lower().endswith(SUFFIXES) and not n.startswith(".")]
-    if not files:
-        raise UserError(f"no picture below {folder}: files ending in {' '.join(SUFFIXES)} are looked for")
-    return sorted(files)
+        subfolders[:] = [name for name in subfolders if not is_hidden(name)]
+        files += [Path(place, name) for name in names if not is_hidden(name)]
+    pictures = sorted(path for path in files if has_suffix(path, PICTURES))
+    others = passed_over(sorted(path for path in files if not has_suffix(path, PICTURES)))
+    if not pictures:
+        told = f"; {others}" if others else ""
+        raise UserError(f"no picture below {folder}: {COMMON_PICTURES} are looked for{told}")
+    if others:
+        _log.warning("style pictures: %s", others)
+    return pictures
 
 
-def _read(path: Path, least: int) -> np.ndarray:
-    """Decode a picture upright, on white; a large JPEG may come reduced, to `2 * least` pixels or more."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * least, 2 * least))
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unreadable(str(error).split("\n")[0] or type(error).__name__) from None
-    white = Image.new("RGBA", upright.size, "white")
-    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
-
-
-def _painted(index: int, artist: str, size: int, cache_dir: str | Path | None) -> np.ndarray:
-    return painted_work(artist, index, size, cache_dir)
+def _painted(index: int, artist: str, size: int, cache_dir: str | Path | None) -> Still:
+    return Still(painted_work(artist, index, size, cache_dir), None)
 
 
 def _resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:

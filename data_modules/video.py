@@ -102,7 +102,7 @@ class VideoDataModule(ClipDataModule):
 
     Args:
         style: pictures of the style.
-        root: folder of videos (mp4, mov, mkv, avi, webm, m4v), searched with its sub-folders.
+        root: folder of videos (`vst.video.formats`), searched with its sub-folders.
         stride: frames from one frame of a clip to the next.
         short_side: short side of the frames that squares are cut from, pixels; nothing is scaled up. None
             takes a quarter more than the square needs, so that its place varies.
@@ -112,8 +112,7 @@ class VideoDataModule(ClipDataModule):
         cache: copy each video once into a training cache that is quick to read at random. Without it the
             sources are read by PyAV whatever the backend, because decord returns wrong frames for some of
             them.
-        cache_dir: place of that cache; None for `<root>/.vst_cache` where it can be written, else
-            `~/.cache/vst`.
+        cache_dir: place of that cache; None for the user's cache folder (`vst.cache`).
         flow: what estimates the motion between the frames of a clip: "dis", "lucas_kanade", "raft" or an
             estimator of `vst.flow` with settings of its own; "none" leaves it unknown.
         flow_weights: for "raft": path of its weights, or "torchvision" to download them; see `vst.flow.RAFT`.

@@ -4,7 +4,8 @@ A random clip from a 720p file with long groups of pictures costs about 17 times
 256 pixel copy with short groups. So each video is copied once: upright, scaled down, every frame that plays
 exactly once and in order, H.264 with closed groups and no B-frames, no edit list, no audio. The copy's
 timestamps just number the frames. A copy is found again by the content of its source and by the settings, and
-an index beside it (JSON) says where its scenes begin. A folder of numbered pictures is a video too.
+an index beside it (JSON) says where its scenes begin. A folder of numbered pictures is a video too. Copies lie in the
+user's cache folder (`vst.cache`), never beside the films.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -30,19 +29,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from data_modules.frames import frame_files, frame_folders, visit_frames
+from vst.cache import cache_folder, in_words, reason, remove_leftovers, replacing, size_of
 from vst.cuts import CutDetector
 from vst.errors import UserError
 from vst.video.clips import FrameIndex, Upright, upright_size
+from vst.video.formats import COMMON_FILMS, PICTURES, has_suffix, passed_over
+from vst.video.pictures import is_film
 from vst.video.probe import probe
 
 log = logging.getLogger(__name__)
 
-EXTENSIONS = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
-PICTURES = (".jpg", ".jpeg", ".png")
 CACHE_FORMAT = 2  # raise it when copies or their indices change, so that old ones are made again
 GROUP = 16  # frames per group of pictures: a random clip decodes half of one in vain
 SMALLEST = 16  # pixels: what the cut detector and the encoder need
-STALE_SECONDS = 3600
+OLD_CACHE = ".vst_cache"  # where earlier versions kept their copies, beside the films
 COPY_NAME = re.compile(r"[0-9a-f]{32}-\d+px-v\d+\.mp4")
 
 
@@ -94,16 +94,17 @@ def scan_folder(root: str | Path, short_side: int, cache: bool = True, cache_dir
     """Prepare every video below `root`, in the order of their paths; broken files are left out and named.
 
     Frames have a short side of `short_side` pixels (an even number) or less: nothing is scaled up. With
-    `cache`, copies are made in `cache_dir`, by default `<root>/.vst_cache` where that can be written, else
-    `~/.cache/vst`; finished copies are kept between runs. Without it, every file is decoded once to index
-    it, in each run.
+    `cache`, copies are made in `cache_dir`, by default in the user's cache folder, and kept between runs. Without it,
+    every file is decoded once to index it, in each run.
 
     Raises UserError where `root` is no folder or has no videos, none can be read, or the cache cannot be
     written.
     """
     root = Path(root).expanduser()
     paths = find_videos(root)
-    folder = _cache_folder(root, cache_dir) if cache else None
+    folder = _cache_folder(cache_dir) if cache else None
+    _name_old_cache(root)
+    before = _copies(folder)
     videos, skipped = [], []
     sizes = [sum(file.stat().st_size for file in _files(path)) for path in paths]
     with progress_bar() as progress:
@@ -122,6 +123,11 @@ def scan_folder(root: str | Path, short_side: int, cache: bool = True, cache_dir
                 raise
             except (UserError, OSError, av.FFmpegError) as error:
                 skipped.append((name, str(error).removeprefix(str(path)).lstrip(": ")))
+    made = len(_copies(folder) - before)
+    if made:
+        copies = f"{made} new {'copy' if made == 1 else 'copies'}"
+        size = in_words(size_of(folder))
+        log.info("cache     %s of videos in %s, %s in all; `vst cache` shows and clears it", copies, folder, size)
     if not videos:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
         raise UserError(f"data.root={root}: none of its {_count(len(paths), 'video')} can be read ({reasons})")
@@ -138,19 +144,29 @@ def find_videos(root: Path) -> list[Path]:
     if not root.is_dir():
         raise UserError(f"data.root={root} is a file; give the folder that holds it")
     found = [path for path in root.rglob("*") if not _hidden(path, root) and path.is_file()]
-    videos = sorted(path for path in found if path.suffix.lower() in EXTENSIONS)
-    videos = [path for path in videos if not COPY_NAME.fullmatch(path.name)]
-    videos = sorted([*videos, *frame_folders(root, videos)])
-    if videos:
-        return videos
-    kinds = ", ".join(extension[1:] for extension in EXTENSIONS)
-    pictures = sum(path.suffix.lower() in PICTURES for path in found)
+    found = [path for path in found if not COPY_NAME.fullmatch(path.name)]
+    videos = sorted(path for path in found if is_film(path))
+    folders = frame_folders(root, videos)
+    others = _passed_over(found, videos)
+    if videos or folders:
+        if others:
+            log.warning("data.root=%s: %s", root, others)
+        return sorted([*videos, *folders])
+    pictures = sum(has_suffix(path, PICTURES) for path in found)
     if pictures:
         raise UserError(
-            f"data.root={root} holds {_count(pictures, 'picture')} and no videos ({kinds}, or folders of pictures "
-            "numbered 00000.jpg, 00001.jpg, ...); for photographs choose data=images"
+            f"data.root={root} holds {_count(pictures, 'picture')} and no videos ({COMMON_FILMS}, or folders of "
+            "pictures numbered 00000.jpg, 00001.jpg, ...); for photographs choose data=images"
         )
-    raise UserError(f"data.root={root} holds no videos; give a folder with {kinds} files")
+    told = f", {others}" if others else ""
+    raise UserError(f"data.root={root} holds no videos{told}; give a folder with {COMMON_FILMS} files")
+
+
+def _passed_over(found: Sequence[Path], videos: Sequence[Path]) -> str | None:
+    """What is told of files that are no videos: of pictures only where they lie beside some."""
+    beside, taken = {path.parent for path in videos}, set(videos)
+    left = (path for path in found if path not in taken)
+    return passed_over(path for path in left if path.parent in beside or not has_suffix(path, PICTURES))
 
 
 def fit(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -244,35 +260,35 @@ def _prepare(
 
 
 def _transcode(path: Path, target: Path, name: str, start: Callable[[OutputContainer], _Pass]) -> dict:
-    """Make the copy of `path` and, last, the index that says it is whole."""
-    part = target.with_name(f"{target.stem}.{os.getpid()}.part")
+    """Make the copy of `path` and, last, the index that says it is whole; or take what another run made meanwhile."""
     try:
-        with av.open(str(part), "w", format="mp4", options={"use_editlist": "0"}) as container:
-            seen = start(container)
-            num_frames, damaged = _visit(path, seen)
-            if num_frames == 0:
-                raise UserError(f"no frame can be read, it {damaged}")
-            seen.finish()
-        copy = FrameIndex.build(part)
-        assert copy.num_frames == num_frames, f"{copy.num_frames} of {num_frames} frames copied"
-        part.replace(target)
-        known = {
-            "source": name,
-            "num_frames": copy.num_frames,
-            "size": [copy.width, copy.height],
-            "cuts": seen.cuts,
-            "damaged": damaged,
-            "bytes": target.stat().st_size,
-            "index": copy.to_json(),
-        }
-        part.write_text(json.dumps(known))
-        part.replace(target.with_suffix(".json"))
+        with replacing(target.with_suffix(".json")) as index, replacing(target) as part:
+            with av.open(str(part), "w", format="mp4", options={"use_editlist": "0"}) as container:
+                seen = start(container)
+                num_frames, damaged = _visit(path, seen)
+                if num_frames == 0:
+                    raise UserError(f"no frame can be read, it {damaged}")
+                seen.finish()
+            copy = FrameIndex.build(part)
+            assert copy.num_frames == num_frames, f"{copy.num_frames} of {num_frames} frames copied"
+            made_meanwhile = _load(target)
+            if made_meanwhile is not None:
+                part.unlink()
+                return made_meanwhile
+            known = {
+                "source": name,
+                "num_frames": copy.num_frames,
+                "size": [copy.width, copy.height],
+                "cuts": seen.cuts,
+                "damaged": damaged,
+                "bytes": part.stat().st_size,
+                "index": copy.to_json(),
+            }
+            index.write_text(json.dumps(known))
     except (av.FFmpegError, OSError) as error:
         raise CacheError(
-            f"the training cache {target.parent} cannot be written ({error}); see data.cache_dir"
+            f"the training cache {target.parent} cannot be written ({reason(error)}); see data.cache_dir"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return known
 
 
@@ -305,31 +321,29 @@ def _load(target: Path) -> dict | None:
         return None
 
 
-def _cache_folder(root: Path, cache_dir: str | Path | None) -> Path:
-    home = Path.home() / ".cache" / "vst"
-    candidates = [root / ".vst_cache", home] if cache_dir is None else [Path(cache_dir).expanduser()]
-    for folder in candidates:
-        if _writable(folder):
-            remove_leftovers(folder)
-            return folder
-    tried = " nor ".join(str(folder) for folder in candidates)
-    raise CacheError(f"the training cache cannot be written to {tried}; set data.cache_dir or data.cache=false")
-
-
-def _writable(folder: Path) -> bool:
+def _cache_folder(cache_dir: str | Path | None) -> Path:
+    folder = cache_folder("videos") if cache_dir is None else Path(cache_dir).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+            pass
+    except OSError as error:
+        raise CacheError(
+            f"the training cache {folder} cannot be written ({reason(error)}); set data.cache_dir or data.cache=false"
+        ) from error
+    remove_leftovers(folder)
+    return folder
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half done; a younger part may still be in the making."""
-    for part in folder.glob("*.part"):
-        if time.time() - part.stat().st_mtime > STALE_SECONDS:
-            part.unlink(missing_ok=True)
+def _copies(folder: Path | None) -> set[str]:
+    return set() if folder is None else {path.name for path in folder.glob("[!.]*.json")}
+
+
+def _name_old_cache(root: Path) -> None:
+    old = root / OLD_CACHE
+    if old.is_dir():
+        size = in_words(size_of(old))
+        log.warning("%s (%s) is the training cache of earlier versions, and not used any more; delete it", old, size)
 
 
 def _digest(path: Path) -> str:

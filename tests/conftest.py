@@ -23,3 +23,22 @@ def steady(one_thread):
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def kept_caches(tmp_path_factory):
+    """What is slow to make and the same for all tests."""
+    folder = tmp_path_factory.mktemp("caches")
+    for part in ("engines", "painted", "studio"):
+        (folder / part).mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory, kept_caches):
+    """No test writes into the user's cache folder, nor finds the copies of videos that another one made."""
+    root = tmp_path_factory.mktemp("cache")
+    (root / "vst").mkdir()
+    for part in kept_caches.iterdir():
+        (root / "vst" / part.name).symlink_to(part)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root))

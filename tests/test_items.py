@@ -41,16 +41,19 @@ def outputs(given, output: Path, *words: str, **settings) -> dict[str, str]:
 
 def test_each_item_has_its_own_name(tmp_path: Path) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
-    for name in ("a.mp4", "b.MOV", "c.avi", "d.gif", "sub/a.mp4"):
+    for name in ("a.mp4", "b.MOV", "c.avi", "sub/a.mp4"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
+    grey, white = (Image.new("L", (32, 24), value) for value in (128, 255))
+    grey.save(root / "d.gif", save_all=True, append_images=[white])
+    grey.save(root / "e.gif")
     for name in ("a.jpg", "b.PNG", "c.webp", "c.png", "sub/deep/a.jpg"):
         picture(root / name)
     frames(root / "shots" / "bear")
     (root / "b.mp4").touch()
     assert outputs(root, out) == {
         "a.mp4": "film a.mp4", "b.MOV": "film b.MOV", "b.mp4": "film b.mp4", "c.mp4": "film c.avi",
-        "d.gif": "film d.gif", "sub/a.mp4": "film a.mp4",
+        "d.gif": "film d.gif", "e.png": "picture e.gif", "sub/a.mp4": "film a.mp4",
         "a.jpg": "picture a.jpg", "b.PNG": "picture b.PNG", "c.png": "picture c.png", "c.webp.png": "picture c.webp",
         "sub/deep/a.jpg": "picture a.jpg", "shots/bear": "frames bear",
     }  # fmt: skip

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from vst.errors import suggest
 
-COMMANDS = ("train", "stylize", "evaluate", "export", "benchmark", "studio")
+COMMANDS = ("train", "stylize", "evaluate", "export", "benchmark", "studio", "cache")
 
 
 def main() -> None:

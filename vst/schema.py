@@ -263,5 +263,12 @@ class StudioConfig:
     preset: Preset
 
 
+@dataclass
+class CacheConfig:
+    """`conf/cache.yaml`."""
+
+    clear: str | list | None
+
+
 PASSED_IN_CODE = {"data": {"style"}}
 """Arguments that the commands add themselves when they build the node of that path."""

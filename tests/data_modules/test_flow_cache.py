@@ -16,6 +16,7 @@ from data_modules.video import VideoDataModule, _segments
 from data_modules.video_cache import CacheError, TrainingVideo
 from tests import media
 from tests.data_modules.cases import Grey
+from vst.cache import cache_folder
 from vst.errors import UserError
 from vst.flow import DIS, LucasKanade, occlusion_mask, warp
 from vst.video.clips import read_clip
@@ -168,7 +169,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path: Path, monkeyp
 
     with pytest.raises(KeyboardInterrupt):
         module(tmp_path, flow=Interrupted()).setup()
-    files = sorted(path.name for path in next((tmp_path / ".vst_cache").glob("*.flow*")).iterdir())
+    files = sorted(path.name for path in next(cache_folder("videos").glob("*.flow*")).iterdir())
     assert files == ["00000000.zip", "00000008.zip"], "whole files only"
     counting = Counting()
     module(tmp_path, flow=counting).setup()
@@ -179,7 +180,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(tmp_path: Path, monkeyp
 def test_damaged_files_are_made_again(folder: Path, damage) -> None:
     source = module(folder).train_source()
     clip = source.sample(np.random.default_rng(0))
-    damage(next((folder / ".vst_cache").glob("*.flow*/00000000.zip")))
+    damage(next(cache_folder("videos").glob("*.flow*/00000000.zip")))
     again = module(folder).train_source().sample(np.random.default_rng(0))
     assert torch.equal(clip.flow, again.flow)
 
@@ -239,4 +240,4 @@ def test_the_log_says_so_and_mistakes_are_one_line(folder: Path, monkeypatch) ->
     with pytest.raises(CacheError, match=r"No space left.*data\.flow_cache=false") as raised:
         module(folder, flow="lucas_kanade").setup()
     assert "\n" not in str(raised.value)
-    assert not list((folder / ".vst_cache").glob("*lucas*/*")), "nothing half done stays"
+    assert not list(cache_folder("videos").glob("*lucas*/*")), "nothing half done stays"

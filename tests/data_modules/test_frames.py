@@ -13,6 +13,7 @@ from data_modules.video import VideoDataModule
 from data_modules.video_cache import scan_folder
 from tests import media
 from tests.data_modules.cases import Grey
+from vst.cache import cache_folder
 from vst.errors import UserError
 from vst.video.clips import read_clip
 
@@ -143,7 +144,7 @@ def test_a_folder_whose_first_frame_is_damaged_is_named_and_left_out(tmp_path: P
     assert [video.name for video in scan.videos] == ["dog"]
     ((name, reason),) = scan.skipped
     assert name == "bear" and "00000.jpg is damaged" in reason and "\n" not in reason
-    assert not list((tmp_path / ".vst_cache").glob("*.part"))
+    assert not list(cache_folder("videos").glob(".*"))
 
 
 def test_the_root_may_be_the_folder_itself_and_needs_the_cache(tmp_path: Path) -> None:

@@ -133,6 +133,6 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path):
 
 
 def test_without_a_cache_folder_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     painted_work("pointillism", 0, 64, None)
     assert list(tmp_path.iterdir()) == []

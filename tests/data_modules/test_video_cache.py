@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_modules import video_cache
 from data_modules.video import read_frames
 from data_modules.video_cache import TrainingVideo, fit, scan_folder
 from tests import media
+from vst.cache import cache_folder, in_words
 from vst.errors import UserError
+from vst.video.clips import FrameIndex
+
+LEFT = (".jpg", ".braw", ".txt")
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "b-frames.mp4": lambda path: media.make_video(path, n=40, bframes=3, audio="aac"),
@@ -129,7 +136,7 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(tmp_path: Path, monkeypatc
         patch.setattr(video_cache, "_Pass", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             scan_folder(tmp_path, 64)
-    cache = tmp_path / ".vst_cache"
+    cache = cache_folder("videos")
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".mp4"]
     kept = next(cache.glob("*.mp4"))
     before = kept.stat().st_mtime_ns
@@ -226,21 +233,37 @@ def test_folders_that_cannot_be_used_are_errors_of_one_line(tmp_path: Path) -> N
 
 
 def test_the_place_of_the_cache(tmp_path: Path, monkeypatch) -> None:
-    root, home = tmp_path / "root", tmp_path / "home"
+    root = tmp_path / "root"
     root.mkdir()
     media.make_video(root / "a.mp4", n=3)
-    monkeypatch.setenv("HOME", str(home))
 
     def place(**where) -> Path:
         return Path(scan_folder(root, 64, **where).videos[0].index.path).parent
 
     assert place(cache_dir=tmp_path / "chosen") == tmp_path / "chosen"
-    assert place() == root / ".vst_cache"
-    shutil.rmtree(root / ".vst_cache")
-    (root / ".vst_cache").touch()  # a file in its place: permissions do not stop a privileged user
-    assert place() == home / ".cache" / "vst"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert place() == tmp_path / "caches" / "vst" / "videos"
     with pytest.raises(UserError, match=r"data\.cache_dir"):
         place(cache_dir=root / "a.mp4")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "a.mp4"))  # a file in its place
+    with pytest.raises(UserError, match=r"data\.cache_dir") as told:
+        place()
+    assert "\n" not in str(told.value)
+
+
+def make_film(path: Path, seed: int) -> None:
+    """A film of ten frames in the container and codec that its extension stands for."""
+    codec, options = {
+        ".vob": ("mpeg2video", {}), ".wmv": ("wmv2", {}), ".flv": ("flv", {}), ".mxf": ("mpeg2video", {}),
+        ".ogv": ("libvpx", {}), ".3gp": ("mpeg4", {}),
+    }.get(path.suffix, ("libx264", {}))  # fmt: skip
+    formats = {".ts": "mpegts", ".m2ts": "mpegts", ".wmv": "asf", ".ogv": "ogg"}
+    with av.open(str(path), "w", format=formats.get(path.suffix.lower(), path.suffix[1:])) as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for frame in media.pattern_frames(10, seed=seed):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 def test_copies_within_the_folder_are_no_sources(tmp_path: Path) -> None:
@@ -265,10 +288,84 @@ def test_a_cache_that_cannot_be_written_stops_the_scan(tmp_path: Path, monkeypat
 
 def test_only_old_leftovers_are_removed(tmp_path: Path) -> None:
     media.make_video(tmp_path / "a.mp4", n=3)
-    cache = tmp_path / ".vst_cache"
-    cache.mkdir()
-    (cache / "old.1.part").touch()
-    os.utime(cache / "old.1.part", (0, 0))
-    (cache / "young.2.part").touch()
+    cache = cache_folder("videos")
+    cache.mkdir(parents=True)
+    (cache / ".old.1.part.mp4").touch()
+    os.utime(cache / ".old.1.part.mp4", (0, 0))
+    (cache / ".young.2.part.mp4").touch()
     scan_folder(tmp_path, 64)
-    assert [path.name for path in cache.glob("*.part")] == ["young.2.part"]
+    assert [path.name for path in cache.glob(".*")] == [".young.2.part.mp4"]
+
+
+def test_the_place_and_the_size_are_said_once_when_copies_are_made(tmp_path: Path, caplog) -> None:
+    media.make_video(tmp_path / "a.mp4", n=3)
+    with caplog.at_level(logging.INFO):
+        scan_folder(tmp_path, 64)
+        scan_folder(tmp_path, 64)
+    (line,) = [record.getMessage() for record in caplog.records]
+    size = in_words(sum(path.stat().st_size for path in cache_folder("videos").iterdir()))
+    assert (
+        line.startswith("cache     1 new copy ") and str(cache_folder("videos")) in line and f", {size} in all" in line
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"], "nothing is written beside the films"
+
+
+def test_the_cache_of_earlier_versions_is_named_and_left_alone(tmp_path: Path, caplog) -> None:
+    media.make_video(tmp_path / "a.mp4", n=3)
+    (tmp_path / ".vst_cache").mkdir()
+    (tmp_path / ".vst_cache" / "old.mp4").write_bytes(bytes(2500))
+    with caplog.at_level(logging.WARNING):
+        scan_folder(tmp_path, 64)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path / ".vst_cache") in line and "(2.5 kB)" in line and "not used any more" in line
+    assert (tmp_path / ".vst_cache" / "old.mp4").stat().st_size == 2500
+
+
+def test_two_runs_at_once_share_a_cache(tmp_path: Path) -> None:
+    """Both read the right frames, whoever writes last, and nothing half done stays."""
+    for seed in range(3):
+        media.make_video(tmp_path / f"{seed}.mp4", frames=media.pattern_frames(20, seed=seed, first=20 * seed))
+    code = (
+        "import sys; from data_modules.video_cache import scan_folder; from data_modules.video import read_frames; "
+        "from tests import media; videos = scan_folder(sys.argv[1], 64).videos; "
+        "print([media.read_numbers(read_frames(v, 3, 2, 1, 'pyav')) for v in videos])"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [run.communicate(timeout=120)[0].strip() for run in runs]
+    assert told == ["[[3, 4], [23, 24], [43, 44]]"] * 2
+    assert sorted(path.suffix for path in cache_folder("videos").iterdir()) == [".json"] * 3 + [".mp4"] * 3
+
+
+def test_what_another_run_finished_meanwhile_is_taken(tmp_path: Path, monkeypatch) -> None:
+    path = media.make_video(tmp_path / "a.mp4", n=3)
+    first = scan_folder(tmp_path, 64).videos[0]
+    copy = Path(first.index.path)
+    before = copy.stat().st_mtime_ns
+    known = video_cache._transcode(path, copy, "a.mp4", partial(video_cache._Pass, 64, lambda _: None, 3))
+    assert FrameIndex.from_json(known["index"]).num_frames == 3
+    assert copy.stat().st_mtime_ns == before and not list(copy.parent.glob(".*"))
+
+
+def test_films_of_every_kind_are_taken_and_others_named(tmp_path: Path, caplog) -> None:
+    for number, name in enumerate(("a.TS", "b.vob", "c.wmv", "d.flv", "e.m2ts", "f.3gp", "g.mxf", "h.ogv")):
+        make_film(tmp_path / name, number)
+    Image.fromarray(media.pattern_frames(1)[0]).save(tmp_path / "cover.jpg")
+    (tmp_path / "shot.braw").write_bytes(b"raw")
+    (tmp_path / "notes.txt").write_text("no film")
+    with caplog.at_level(logging.WARNING):
+        scan = scan_folder(tmp_path, 64)
+    assert [video.name for video in scan.videos] == sorted(p.name for p in tmp_path.iterdir() if p.suffix not in LEFT)
+    assert all(video.num_frames >= 8 for video in scan.videos) and not scan.skipped
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "2 files were passed over: cover.jpg (a picture), shot.braw (a camera's raw file" in line
+
+
+def test_an_animation_is_a_film(tmp_path: Path) -> None:
+    frames = [Image.fromarray(frame) for frame in media.pattern_frames(12)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=40, lossless=True)
+    frames[0].save(tmp_path / "still.webp")
+    (video,) = scan_folder(tmp_path, 64).videos
+    assert video.name == "a.webp" and _numbers(video, 0, 12, 1, "pyav") == list(range(12))

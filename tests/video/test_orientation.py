@@ -168,8 +168,6 @@ def test_photographs_are_upright(kind: str, exif: int, tmp_path: Path) -> None:
         (frame,) = source
         assert source.info.upright_size == (source.info.width, source.info.height) == shown(exif).shape[1::-1]
     assert alike(frame.image, shown(exif))
-    with VideoReader(picture, pictures=True) as reader:
-        assert reader.info.orientation == Orientation.of(matrix(exif))
 
 
 @ALL

@@ -10,13 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from vst.cache import cache_folder
 from vst.checkpoint import load_stylizer
 from vst.commands.common import EXPORTED, open_device
 from vst.config import command, plain
 from vst.errors import UserError
 from vst.names import named_files
 from vst.runtime import choose_engine, open_engine
-from vst.runtime.build import cache_folder, fingerprint
+from vst.runtime.build import fingerprint
 from vst.runtime.engine import require
 from vst.schema import StudioConfig
 
@@ -47,7 +48,7 @@ def serve_studio(
 
     settings["hosts"] = tuple(settings["hosts"])
     offered = open_styles(named_files(styles, "styles"), engine, precision, device, settings["live_side"])
-    serve(Settings(**settings), offered, cache_folder().parent / "studio")
+    serve(Settings(**settings), offered, cache_folder("studio"))
 
 
 def open_styles(files: Mapping[str, Path], engine: str, precision: str, device: str, side: int) -> dict[str, Any]:

@@ -35,7 +35,8 @@ from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
 from vst.stream import StreamReport, stylize_video
 from vst.video.encoders import FORMATS, choose_encoding
-from vst.video.pictures import PICTURES, is_picture
+from vst.video.formats import COMMON_PICTURES
+from vst.video.pictures import is_picture
 from vst.video.probe import is_stream
 from vst.video.sink import STDOUT, ground_of, open_sink
 from vst.video.source import DEFAULT_FPS, Source, find_inputs, open_source, parse_seconds
@@ -179,9 +180,7 @@ def _film(asked: Mapping[str, Any]) -> _Film:
     ground = ground_of(asked["output"], **{key: asked[key] for key in GROUND_KEYS})
     if asked["camera"] != "none":
         if not is_picture(given):
-            raise UserError(
-                f"camera={asked['camera']} moves over a picture, and {given} is none ({', '.join(PICTURES)})"
-            )
+            raise UserError(f"camera={asked['camera']} moves over a picture, and {given} is none ({COMMON_PICTURES})")
         source = given = Camera(given, asked["camera"], asked["duration"], asked["fps"] or DEFAULT_FPS, ground)
     elif any(is_stream(location) for location in find_inputs(given)):
         return _Film(given, None, None, parse_seconds(asked["start"], "start") or Fraction(0))

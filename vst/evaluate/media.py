@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,20 +12,22 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from vst.errors import UserError, suggest
 from vst.flow import read_flo, resize_flow
 from vst.video import VideoReader
 from vst.video.folders import numbered
+from vst.video.formats import COMMON_FILMS, COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over
+from vst.video.pictures import is_film
+from vst.video.stills import read_still
 
 Paths = str | Path | Sequence[str | Path]
 
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MIN_SIDE = 16
 DEEPEST = 3  # folders below a given one in which clips are looked for, as in JPEGImages/480p/<clip> of DAVIS
+
+_log = logging.getLogger(__name__)
 
 
 def find_files(paths: Paths, key: str, suffixes: Sequence[str]) -> list[Path]:
@@ -41,6 +44,15 @@ def find_files(paths: Paths, key: str, suffixes: Sequence[str]) -> list[Path]:
     return found
 
 
+def find_pictures(paths: Paths, key: str) -> list[Path]:
+    """Pictures of `paths`, as `find_files`; those of a folder that are not read are named in the log."""
+    for path in _existing(paths, key):
+        others = _passed_over(path, _pictures(path), key) if path.is_dir() else ""
+        if path.is_dir() and not _pictures(path):
+            raise UserError(f"{key}={path}: no {COMMON_PICTURES} file in this folder{others}")
+    return find_files(paths, key, PICTURES)
+
+
 def find_clips(paths: Paths, key: str) -> list[Path]:
     """Videos and folders of frames: each path is one of these, a folder of them, or a pattern with *.
 
@@ -50,8 +62,9 @@ def find_clips(paths: Paths, key: str) -> list[Path]:
     found: list[Path] = []
     for path in _existing(paths, key):
         clips = list(_clips(path, DEEPEST)) if path.is_dir() else [path]
+        others = _passed_over(path, clips, key) if path.is_dir() and path not in clips else ""
         if not clips:
-            raise UserError(f"{key}={path}: no {', '.join(VIDEOS)} file and no folder of frames in this folder")
+            raise UserError(f"{key}={path}: no {COMMON_FILMS} file and no folder of frames in this folder{others}")
         found += [clip for clip in clips if clip not in found]
     return found
 
@@ -71,8 +84,8 @@ def read_video(
     shapes, and for fewer than two frames.
     """
     if path.is_dir():
-        pictures = sorted(_files(path, PICTURES), key=_natural)[:limit]
-        frames, damaged = [_scaled(_picture(file, "clips"), width, size, path) for file in pictures], None
+        pictures = sorted(_pictures(path), key=_natural)[:limit]
+        frames, damaged = [_scaled(read_still(file).image, width, size, path) for file in pictures], None
         odd = next((p for p, frame in zip(pictures, frames, strict=True) if frame.shape != frames[0].shape), None)
         if odd is not None:
             raise UserError(f"{odd}: another shape than the first frame of this clip; give frames of one size")
@@ -91,10 +104,16 @@ def read_video(
 
 
 def read_pictures(paths: Sequence[Path], longest: int) -> list[Tensor]:
-    """Pictures (3, H, W) float in [0, 1], upright, scaled so that their longest side is `longest` pixels."""
+    """Pictures (3, H, W) float in [0, 1], read as `vst.video.stills` says, the longest side scaled to `longest` pixels.
+
+    Raises PictureError for what cannot be read.
+    """
     pictures = []
     for path in paths:
-        picture = _picture(path, "styles")
+        still = read_still(path, longest)
+        if still.note is not None:
+            _log.warning("%s: %s", path, still.note)
+        picture = still.image
         scale = longest / max(picture.shape[:2])
         size = tuple(max(MIN_SIDE, round(side * scale)) for side in picture.shape[1::-1])
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -130,17 +149,31 @@ def _existing(paths: Paths, key: str) -> Iterator[Path]:
         yield from matches
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    return sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in suffixes and p.is_file() and not p.name.startswith(".")
-    )
+def _files(folder: Path, suffixes: Sequence[str] | None = None) -> list[Path]:
+    """The files of a folder, except hidden ones, that have one of the `suffixes`, if they are given."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not is_hidden(path))
+    return files if suffixes is None else [path for path in files if has_suffix(path, tuple(suffixes))]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return _files(folder, PICTURES)
+
+
+def _passed_over(folder: Path, taken: Sequence[Path], key: str) -> str:
+    """Log which pictures and films of a folder are not among the files taken; the end of an error if none is."""
+    line = passed_over(set(_files(folder)) - set(taken))
+    if line is None:
+        return ""
+    if taken:
+        _log.warning("%s=%s: %s", key, folder, line)
+    return f"; {line}"
 
 
 def _clips(folder: Path, depth: int) -> Iterator[Path]:
-    videos = _files(folder, VIDEOS)
+    videos = [path for path in _files(folder) if is_film(path)]
     if videos:
         yield from videos
-    elif numbered(path.name for path in _files(folder, PICTURES)):
+    elif numbered(path.name for path in _pictures(folder)):
         yield folder
     elif depth:
         for below in sorted(p for p in folder.iterdir() if p.is_dir()):
@@ -150,14 +183,6 @@ def _clips(folder: Path, depth: int) -> Iterator[Path]:
 def _natural(path: Path) -> list[tuple[int, str]]:
     """Frame 10 comes after frame 9, also without leading zeros."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
-
-
-def _picture(path: Path, key: str) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{key}: {path} is not a picture that can be read; give a jpg or png") from error
 
 
 def _scaled(image: np.ndarray, width: int, size: tuple[int, int] | None, path: Path) -> np.ndarray:

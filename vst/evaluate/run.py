@@ -17,11 +17,11 @@ from vst.evaluate.circumstances import circumstances
 from vst.evaluate.judge import Contents, Judge, load_networks
 from vst.evaluate.matching import check_styles, match_style, match_videos
 from vst.evaluate.media import (
-    PICTURES,
     Paths,
     clip_name,
     find_clips,
     find_files,
+    find_pictures,
     read_pictures,
     read_truth,
     read_video,
@@ -376,9 +376,9 @@ def _style_files(styles: Paths | Mapping[str, Paths] | None) -> dict[str, list[P
     if styles is None:
         return {}
     if not isinstance(styles, Mapping):
-        return {ONLY: find_files(styles, "styles", PICTURES)}
+        return {ONLY: find_pictures(styles, "styles")}
     check_styles(styles)
-    return {name: find_files(paths, f"styles.{name}", PICTURES) for name, paths in styles.items()}
+    return {name: find_pictures(paths, f"styles.{name}") for name, paths in styles.items()}
 
 
 def _model_files(checkpoints: Paths | Mapping[str, str | Path] | None) -> dict[str, Path]:

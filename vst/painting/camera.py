@@ -106,10 +106,10 @@ class Camera:
 
     def read(self, first: int = 0) -> Iterator[Frame]:
         """The frames from number `first` on."""
-        still = next(self._picture.read())
         # At the size of the widest view nothing is ever shrunk, which would flicker, and the rest is interpolated.
         widest = min(view.zoom for view in MOVES[self._move])
-        least = (round(side * widest) for side in (self.info.width, self.info.height))
+        least = [round(side * widest) for side in (self.info.width, self.info.height)]
+        still = self._picture.still(0, min(least))
         size = [min(pair) for pair in zip(least, still.image.shape[1::-1], strict=True)]
         picture, alpha = (None if plane is None else resized(plane, *size) for plane in (still.image, still.alpha))
         for number in range(first, self._count):

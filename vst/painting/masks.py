@@ -15,10 +15,9 @@ from vst.painting.color import LUMA
 from vst.painting.layouts import Layout, both_eyes, halves
 from vst.painting.look import Color
 from vst.painting.stage import Paints, Stage
-from vst.video.pictures import is_picture
 from vst.video.pixels import BLACK
 from vst.video.reader import Frame
-from vst.video.source import Source, find_inputs, open_source
+from vst.video.source import Source, are_pictures, find_inputs, open_source
 
 _SAME_SHAPE = 0.02  # relative difference of two aspect ratios that is still taken for one
 _SLACK = 0.002  # seconds: containers round times to as much
@@ -105,8 +104,8 @@ class FileMask:
         fps: float | Fraction | None = None,
         eye: tuple[int, Layout] | None = None,
     ) -> None:
-        pictures = all(is_picture(location) for location in find_inputs(path))
-        self._source: Source = open_source(path, fps=fps if pictures else None, background=BLACK)
+        rate = fps if are_pictures(find_inputs(path)) else None
+        self._source: Source = open_source(path, fps=rate, background=BLACK)
         self._name, self._begin, self._eye = path, float(begin), eye
         self._origin = math.nan  # of the film's times; they need not begin at 0
         self._seconds = 0.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from vst.cache import replacing
 from vst.errors import UserError
 from vst.networks import Stylizer
 from vst.runtime.build import PRECISIONS, cache_folder, check_choice, fingerprint, open_engine
@@ -51,7 +52,7 @@ def choose_engine(
 ) -> Choice:
     """The fastest engine for frames of `size` (width, height) among those whose frames equal torch's to `LEAST_PSNR`.
 
-    It is remembered in `~/.cache/vst/engines/choices.json` for this machine, these versions, this model and this size.
+    It is remembered in the user's cache folder for this machine, these versions, this model and this size.
 
     Args:
         source: a stylizer, or a .onnx or .xml file, of which the first engine that can run it is the yardstick.
@@ -190,10 +191,5 @@ def _remembered(key: str) -> Choice | None:
 
 def _remember(key: str, choice: Choice) -> None:
     """Keep the choice; where nothing can be written, the next film measures again."""
-    part = _choices().with_name(f".choices.{os.getpid()}.json")
-    try:
-        part.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError), replacing(_choices()) as part:
         part.write_text(json.dumps(_read() | {key: vars(choice)}, indent=1))
-        os.replace(part, _choices())
-    except OSError:
-        part.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ import torch
 import vst.networks
 import vst.planes
 import vst.runtime
+from vst import cache
 from vst.checkpoint import load_stylizer
 from vst.errors import UserError, suggest
 from vst.networks import Stylizer
@@ -25,6 +26,8 @@ from vst.runtime.onnx_engine import OnnxEngine
 from vst.runtime.openvino_engine import OpenVinoEngine
 from vst.runtime.tiled import TiledEngine
 from vst.runtime.torch_engine import DTYPES, CompiledEngine, CudaGraphEngine, TorchEngine
+
+_log = logging.getLogger(__name__)
 
 TORCH_ENGINES = {engine.name: engine for engine in (TorchEngine, CompiledEngine, CudaGraphEngine)}
 FILE_ENGINES = {".onnx": ("onnxruntime", "tensorrt", "openvino"), ".xml": ("openvino",)}
@@ -48,8 +51,8 @@ def open_engine(
 ) -> Engine:
     """An engine that runs `source`: a stylizer, its checkpoint, or a .onnx or .xml file of export.py.
 
-    An engine that needs another form than the source's gets it by a silent export into `~/.cache/vst/engines`, which is
-    found again by its content.
+    An engine that needs another form than the source's gets it by an export into the user's cache folder (`vst.cache`),
+    which is found again by its content.
 
     Args:
         device: or several, which then share the tiles of each frame.
@@ -140,22 +143,22 @@ def cached_onnx(
     kind = f"-{precision}{'-packed' * packed}" + ("" if planes is None else f"-{planes.name}")
     path = cache_folder() / f"{fingerprint(stylizer)}{kind}.onnx"
     if not path.is_file():
-        part = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=packed, anchored=packed, planes=planes)
-            write_onnx(graph, part)
-            os.replace(part, path)
+            with cache.replacing(path) as part:
+                graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=packed, anchored=packed, planes=planes)
+                write_onnx(graph, part)
         except OSError as error:
-            raise UserError(f"the engines' cache {path.parent} cannot be written ({error}); use export.py") from error
-        finally:
-            part.unlink(missing_ok=True)
+            raise UserError(
+                f"the engines' cache {path.parent} cannot be written ({cache.reason(error)}); use export.py"
+            ) from error
+        size = cache.in_words(path.stat().st_size)
+        _log.info("cache     the network as its engine wants it in %s, %s; `vst cache` shows and clears it", path, size)
     return path
 
 
 def cache_folder() -> Path:
     """Where exported graphs and measured choices are kept."""
-    return Path.home() / ".cache" / "vst" / "engines"
+    return cache.cache_folder("engines")
 
 
 def fingerprint(stylizer: Stylizer) -> str:

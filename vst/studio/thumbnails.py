@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from vst.cache import replacing
 from vst.studio.styles import Style
 
 PHOTOGRAPH = "chelsea.png"
@@ -48,10 +49,6 @@ def jpeg(image: np.ndarray) -> bytes:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    # A cache that cannot be written costs a second at the next start.
+    with suppress(OSError), replacing(path) as part:
         part.write_bytes(data)
-        os.replace(part, path)
-    except OSError:  # a cache that cannot be written costs a second at the next start
-        part.unlink(missing_ok=True)

@@ -19,13 +19,11 @@ from typing import Literal
 import av
 
 from vst.errors import UserError
-from vst.video.pictures import PICTURES, is_picture, natural_order
-from vst.video.probe import moving_streams, open_input, probe
+from vst.video.formats import COMMON_FILMS, COMMON_PICTURES, PICTURES, has_suffix, is_hidden
+from vst.video.pictures import is_film, is_picture, natural_order
+from vst.video.probe import moving_streams, open_input
+from vst.video.stills import read_header, read_still
 
-VIDEOS = (
-    ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv", ".asf",
-    ".flv", ".3gp", ".3g2", ".ogv", ".mxf", ".y4m", ".gif",
-)  # fmt: skip
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 _REGULAR = 0.9  # share of the steps that are alike; a camera's folder of photographs has numbers too
 _LOOKED_AT = 32  # pictures whose size is compared
@@ -67,13 +65,9 @@ class Survey:
         return f"passed over: {', '.join(said)}" if said else None
 
 
-def is_video(name: str | Path) -> bool:
-    return Path(name).suffix.lower() in VIDEOS
-
-
 def numbered(names: Iterable[str]) -> list[tuple[int, str]]:
     """Number and name of every picture among `names`, rising; empty unless all of them are named as frames."""
-    pictures = [name for name in names if is_picture(name) and not name.startswith(".")]
+    pictures = [name for name in names if has_suffix(name, PICTURES) and not is_hidden(name)]
     matches = [_NUMBERED.fullmatch(name) for name in pictures]
     if len(pictures) < 2 or not all(matches) or len({(m[1], m[3]) for m in matches}) > 1:
         return []
@@ -132,11 +126,10 @@ def survey_pattern(pattern: str, but: Path | None = None) -> Survey:
 def is_whole(path: Path) -> bool:
     """Whether a film holds as much as its header states, by its packets; whether a picture can be decoded."""
     try:
-        with open_input(path, pictures=is_picture(path)) as container:
+        if is_picture(path):
+            return read_still(path) is not None
+        with open_input(path) as container:
             stream = moving_streams(container, path)[0]
-            if is_picture(path):
-                stream.codec_context.options = {"err_detect": "explode"}
-                return any(True for _ in container.decode(stream))
             count, end = 0, 0.0
             for packet in container.demux(stream):
                 count += packet.size > 0
@@ -154,7 +147,7 @@ def _add_files(survey: Survey, base: Path, paths: Sequence[Path]) -> None:
     """The files of one folder."""
     paths = sorted(paths, key=natural_order)
     shown = [path for path in paths if not path.name.startswith(".")]
-    films, pictures = ([path for path in shown if of_kind(path)] for of_kind in (is_video, is_picture))
+    films, pictures = ([path for path in shown if of_kind(path)] for of_kind in (is_film, is_picture))
     survey.hidden += [str(path.relative_to(base)) for path in paths if path not in shown]
     survey.others += [str(path.relative_to(base)) for path in shown if path not in films and path not in pictures]
     survey.items += [Item("film", path, path.relative_to(base)) for path in films]
@@ -167,9 +160,10 @@ def _add_files(survey: Survey, base: Path, paths: Sequence[Path]) -> None:
 
 def _shown_size(path: Path) -> tuple[int, int] | None:
     try:
-        return probe(path, pictures=True).upright_size
+        header = read_header(path)
     except UserError:
         return None
+    return header.width, header.height
 
 
 def _fixed_part(pattern: str) -> Path:
@@ -185,5 +179,5 @@ def _some(names: Sequence[str]) -> str:
 
 def nothing_in(where: str | Path, survey: Survey) -> UserError:
     """What to tell of a place without an item."""
-    kinds = f"no film ({', '.join(VIDEOS)}) and no picture ({', '.join(PICTURES)})"
+    kinds = f"no film ({COMMON_FILMS}) and no picture ({COMMON_PICTURES})"
     return UserError("; ".join(filter(None, [f"{where} holds {kinds}", survey.passed_over()])))

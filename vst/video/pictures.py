@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,22 +15,29 @@ import numpy as np
 
 from vst.errors import UserError
 from vst.video.excerpts import Excerpt
+from vst.video.formats import FILMS, PICTURES, has_suffix
 from vst.video.output import part_of, told
-from vst.video.pixels import WHITE, Color, scale
+from vst.video.pixels import BLACK, WHITE, Color, scale
 from vst.video.probe import BT709, VideoInfo
-from vst.video.reader import Frame, VideoReader
+from vst.video.reader import Frame
+from vst.video.stills import PictureError, Still, is_animation, read_header, read_still
 
-_log = logging.getLogger(__name__)
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 WRITTEN = (".png", ".jpg", ".jpeg")
 _NUMBER = re.compile(r"%0?(\d*)d")
 _DEFAULT_NAME = "%06d.png"
 _JPEG_SCALE = 2  # of 2 (best) to 31
 
+_log = logging.getLogger(__name__)
 
-def is_picture(name: str | Path) -> bool:
-    return Path(name).suffix.lower() in PICTURES
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a path is a picture's by its name, and the file, where there is one, no animation."""
+    return has_suffix(path, PICTURES) and not is_animation(path)
+
+
+def is_film(path: str | Path) -> bool:
+    """Whether a path is a film's by its name, or an animation."""
+    return has_suffix(path, FILMS) or is_animation(path)
 
 
 def natural_order(path: str | Path) -> list[tuple[int, str]]:
@@ -56,10 +62,12 @@ def matching(pattern: Path) -> list[Path]:
 class PictureReader:
     """Pictures in the given order as frames at `fps`, upright, of the size of the first one.
 
-    Another size is fitted into it, which is told in `resized`, and begins another recording; so does every picture
-    where they are `stills`. What is no readable picture is passed over and told in `damaged`. Transparency is laid onto
-    `background`; with None it is given as `Frame.alpha` if the first one has any. `names` are those of the files; the
-    time of a frame is its place among them. A context manager, used as a `VideoReader`.
+    They are read as `vst.video.stills` says. Another size is fitted into that of the first one, which is told in
+    `resized`, and begins another recording; so does every picture where they are `stills`. What is no readable picture
+    among others is passed over and told in `damaged`. Transparency is laid onto `background`; with None it is given as
+    `Frame.alpha` if the first one has any. `names` are those of the files; the time of a frame is its place among them.
+    A context manager, used as a `VideoReader`. Raises PictureError where the first picture is none, and in reading
+    where the only one is damaged.
     """
 
     def __init__(
@@ -71,14 +79,14 @@ class PictureReader:
         self.damaged: str | None = None
         self.resized: str | None = None
         self.tracks: list[Excerpt] = []
-        with VideoReader(self._paths[0], pictures=True, background=background) as reader:
-            info = reader.info
-        self._background = None if info.alpha else background or WHITE
-        width, height = info.upright_size
-        self.info: VideoInfo = replace(
-            info, width=width, height=height, rotation=0, display_matrix=None, fps=fps, time_base=1 / fps, first=0,
-            num_frames=len(self._paths), duration=float(len(self._paths) / fps), sample_aspect_ratio=None,
-            pix_fmt="rgb24", colour=BT709, hdr=None,
+        header = read_header(self._paths[0])
+        keeps = background is None and read_still(self._paths[0], background=None).alpha is not None
+        self._background = None if keeps else background or WHITE
+        self.info = VideoInfo(
+            path=self._paths[0], width=header.width, height=header.height, rotation=0, codec=header.format.lower(),
+            fps=fps, num_frames=len(self._paths), duration=float(len(self._paths) / fps), pix_fmt="rgb24",
+            has_audio=False, stream=0, time_base=1 / fps, sample_aspect_ratio=None, colour=BT709, display_matrix=None,
+            alpha=keeps,
         )  # fmt: skip
 
     def __enter__(self) -> PictureReader:
@@ -93,17 +101,19 @@ class PictureReader:
     def read(self, first: int = 0) -> Iterator[Frame]:
         """The frames from number `first` on."""
         self.damaged = self.resized = None
-        lost: list[Path] = []
+        lost: list[str] = []
         size = (self.info.width, self.info.height)
         before = self._size_of(first - 1) if first else size
         for number, path in enumerate(self._paths[first:], start=first):
             try:
-                image, alpha = self._read_upright(path)
-            except UserError:
-                lost.append(path)
-                self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read, the first is {lost[0]}"
+                still = self.still(number)
+            except PictureError as error:
+                if len(self._paths) == 1:
+                    raise
+                lost.append(str(error))
+                self.damaged = f"{len(lost)} of {len(self._paths)} pictures cannot be read; the first: {lost[0]}"
                 continue
-            here = image.shape[1::-1]
+            here = still.image.shape[1::-1]
             cut, before = number > 0 and (self._stills or here != before), here
             if here != size:
                 self.resized = self.resized or (
@@ -111,27 +121,32 @@ class PictureReader:
                     f"that"
                 )
             fit = Fit(here, size)
-            alpha = None if alpha is None else fit.alpha(alpha)
-            yield Frame(fit(image), number, 1, self.info.time_base, cut, fit.border, alpha)
+            alpha = None if still.alpha is None else fit.alpha(still.alpha)
+            yield Frame(fit(still.image), number, 1, self.info.time_base, cut, fit.border, alpha)
+
+    def still(self, number: int, least: int | None = None) -> Still:
+        """A picture at its own size, or reduced to a short side of `least` pixels or more. Raises PictureError."""
+        path = self._paths[number]
+        still = read_still(path, least, self._background)
+        if still.flattened:
+            named = {WHITE: "white", BLACK: "black"}.get(self._background, list(self._background))
+            self._tell(path, f"has transparency, which is laid onto {named}")
+        if still.note is not None:
+            self._tell(path, still.note)
+        return still
 
     def _size_of(self, number: int) -> tuple[int, int] | None:
         try:
-            return self._read_upright(self._paths[number])[0].shape[1::-1]
-        except UserError:
+            header = read_header(self._paths[number])
+        except PictureError:
             return None
+        return header.width, header.height
 
-    def _read_upright(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        with VideoReader(path, pictures=True, background=self._background, tell=self._tell) as reader:
-            frame = next(iter(reader), None)
-            if frame is None:
-                raise UserError(f"{path} cannot be read")
-            upright = reader.info.orientation.upright
-            return upright(frame.image), None if frame.alpha is None else upright(frame.alpha)
-
-    def _tell(self, line: str) -> None:
+    def _tell(self, path: Path, line: str) -> None:
+        """The same of many pictures once."""
         if line not in self._told:
             self._told.add(line)
-            _log.warning("%s %s", self._paths[0], line)
+            _log.warning("%s: %s", path, line)
 
 
 class Fit:

@@ -22,6 +22,7 @@ _SEEN = 64  # of 255: with so much of it a pixel's own colour counts in full
 _GREY = 128.0
 _REACH = 2  # pixels that one sample of colour touches, at half of the resolution
 _LITTLE = 0.05
+_BAND = 256  # rows
 
 
 class Pictures:
@@ -93,10 +94,13 @@ def is_transparent(frame: VideoFrame) -> bool:
 
 
 def laid_onto(picture: np.ndarray, alpha: np.ndarray, color: Color) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, seen through as `alpha` (H, W) uint8 says, in front of a colour."""
-    seen = alpha[..., None].astype(np.uint16)
-    behind = (255 - seen) * np.array(color, np.uint16)
-    return ((picture * seen + behind + 127) // 255).astype(np.uint8)
+    """(H, W, 3) uint8 RGB, seen through as `alpha` (H, W) uint8 says, in front of a colour; rounded to the nearest."""
+    laid, behind = np.empty_like(picture), np.array(color, np.uint16)
+    for top in range(0, len(picture), _BAND):  # in bands, which takes little memory
+        band = slice(top, top + _BAND)
+        seen = alpha[band, :, None].astype(np.uint16)
+        laid[band] = (picture[band] * seen + (255 - seen) * behind + 127) // 255
+    return laid
 
 
 def with_hidden_filled(picture: np.ndarray, alpha: np.ndarray, subsampled: bool = False) -> np.ndarray:

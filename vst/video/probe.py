@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vst.errors import UserError
+from vst.video.animations import rewrapped
 from vst.video.decoder import Decoder
 from vst.video.hdr import Hdr, hdr_of
 from vst.video.orientation import Orientation, display_matrix
@@ -94,18 +95,16 @@ class VideoInfo:
         return self.orientation.size(self.width, self.height)
 
 
-def probe(path: str | Path, *, pictures: bool = False) -> VideoInfo:
+def probe(path: str | Path) -> VideoInfo:
     """Describe the first video stream of `path` from which a frame can be decoded.
-
-    `pictures`: whether a picture counts as a video of one frame.
 
     Raises UserError for a path that is missing, a folder, empty or unreadable, for what is not a video, and
     for a file without a video stream or without a single decodable frame.
     """
     path = Path(path)
-    for index in _picture_streams(path, pictures):
+    for index in _picture_streams(path):
         # Opened anew for each stream: not every damaged file can be rewound.
-        with open_input(path, pictures=pictures) as container:
+        with open_input(path) as container:
             stream = container.streams[index]
             frame = _decode_one(container, stream)
             if frame is not None:
@@ -118,11 +117,11 @@ def is_stream(location: str | Path) -> bool:
     return location == STDIN or (isinstance(location, str) and "://" in location)
 
 
-def open_input(location: str | Path, *, pictures: bool = False, hwaccel: str | None = None) -> InputContainer:
+def open_input(location: str | Path, *, hwaccel: str | None = None) -> InputContainer:
     """Open a file, an address that FFmpeg reads, or `-` for reading, to be used in a `with` statement.
 
-    `pictures`: whether a picture counts as a video of one frame. `hwaccel` names the device that decodes.
-    Raises UserError for what cannot be opened, is no video, or for a device that this build does not know.
+    `hwaccel` names the device that decodes. Raises UserError for what cannot be opened, is no video, or for a device
+    that this build does not know.
     """
     if not is_stream(location):
         _check_file(Path(location))
@@ -136,7 +135,7 @@ def open_input(location: str | Path, *, pictures: bool = False, hwaccel: str | N
         remedy = "check the address" if is_stream(location) and location != STDIN else "give an mp4, mov or mkv"
         raise UserError(f"{_named(location)} is not a video that can be read ({_reason(error)}); {remedy}") from error
     kind = container.format.name
-    if kind == "tty" or (not pictures and (kind == "image2" or kind.endswith("_pipe"))):
+    if kind == "tty" or kind == "image2" or kind.endswith("_pipe"):
         # FFmpeg opens pictures, and plain text as ANSI art, as if they were videos.
         container.close()
         raise UserError(f"{_named(location)} is a picture or a text, not a video ({kind}); give an mp4, mov or mkv")
@@ -153,6 +152,9 @@ def _check_file(path: Path) -> None:
 
 
 def _open(location: str | Path, hwaccel: str | None) -> InputContainer:
+    animation = None if is_stream(location) else rewrapped(location)
+    if animation is not None:
+        return av.open(animation)
     address = "pipe:0" if location == STDIN else str(location)
     if hwaccel is None:
         return av.open(address, metadata_errors="replace")
@@ -170,8 +172,8 @@ def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
-def _picture_streams(path: Path, pictures: bool) -> list[int]:
-    with open_input(path, pictures=pictures) as container:
+def _picture_streams(path: Path) -> list[int]:
+    with open_input(path) as container:
         return [stream.index for stream in moving_streams(container, path)]
 
 

@@ -71,7 +71,6 @@ class VideoReader:
         start: Fraction | None = None,
         end: Fraction | None = None,
         hwaccel: str | None = None,
-        pictures: bool = False,
         deinterlace: str = "auto",
         background: Color | None = WHITE,
         tell: Callable[[str], None] | None = None,
@@ -80,7 +79,7 @@ class VideoReader:
         self.damaged: str | None = None
         self.resized: str | None = None
         self._location, self._start, self._end = location, start, end
-        self._opening = {"hwaccel": hwaccel, "pictures": pictures}
+        self._opening = {"hwaccel": hwaccel}
         self._converter = VideoReformatter()
         self._deinterlace, self._teller = deinterlace, tell
         self._told: set[str] = set()
@@ -88,7 +87,7 @@ class VideoReader:
         self._faults = 0
         self._length = 0
         self._excerpt = Excerpt(location)
-        self._source = self._open_stream() if is_stream(location) else probe(location, pictures=pictures)
+        self._source = self._open_stream() if is_stream(location) else probe(location)
         self._place_excerpt()
         keeps = background is None and self._source.alpha
         self._pictures = Pictures(None if keeps else background or WHITE, self._tell)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import glob
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +19,8 @@ from vst.errors import UserError
 from vst.video.decoder import check_deinterlace
 from vst.video.excerpts import Excerpt
 from vst.video.folders import same_size
-from vst.video.pictures import PICTURES, PictureReader, has_number, is_picture, matching, natural_order
+from vst.video.formats import COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over
+from vst.video.pictures import PictureReader, has_number, is_picture, matching, natural_order
 from vst.video.pixels import WHITE, Color
 from vst.video.probe import STDIN, VideoInfo, is_stream
 from vst.video.reader import Frame, VideoReader
@@ -25,6 +28,8 @@ from vst.video.splice import Splice
 
 DEFAULT_FPS = Fraction(25)
 _MAX_FPS = 1000
+
+_log = logging.getLogger(__name__)
 
 Location = str | Path
 Seconds = str | float | int | Fraction
@@ -93,12 +98,12 @@ def open_source(
     check_deinterlace(deinterlace)
     reading = {"hwaccel": hwaccel, "deinterlace": deinterlace, "background": background}
     found = find_inputs(inputs)
-    if all(not is_stream(location) and is_picture(location) for location in found):
+    if are_pictures(found):
         _check_several(fade, crossfade)
         paths = [Path(location) for location in found]
         chosen = _cut(paths, rate or DEFAULT_FPS, begin, stop)
         return PictureReader(chosen, rate or DEFAULT_FPS, background, stills=not same_size(chosen))
-    pictures = [location for location in found if is_picture(location)]
+    pictures = [location for location in found if not is_stream(location) and is_picture(location)]
     if pictures:
         raise UserError(f"{pictures[0]} is a picture among videos; give either videos or pictures")
     if len(found) == 1:
@@ -117,6 +122,12 @@ def find_inputs(inputs: Location | Sequence[Location]) -> list[Location]:
     if not given:
         raise UserError("the list of inputs is empty; give at least one file")
     return [location for each in given for location in _resolve(each)]
+
+
+def are_pictures(locations: Sequence[Location]) -> bool:
+    """Whether they are read as pictures: an animation among others counts as its first frame, by itself as a film."""
+    named = all(not is_stream(location) and has_suffix(location, PICTURES) for location in locations)
+    return named and any(map(is_picture, locations))
 
 
 def parse_seconds(value: Seconds | None, name: str) -> Fraction | None:
@@ -146,9 +157,14 @@ def _resolve(location: Location) -> list[Location]:
     if is_stream(location) or path.is_file():
         return [location]
     if path.is_dir():
-        found = [child for child in path.iterdir() if is_picture(child)]
+        children = [child for child in sorted(path.iterdir()) if child.is_file() and not is_hidden(child)]
+        found = [child for child in children if has_suffix(child, PICTURES)]
+        others = passed_over(child for child in children if not has_suffix(child, PICTURES))
         if not found:
-            raise UserError(f"{path} holds no pictures ({', '.join(PICTURES)}); for videos write '{path}/*.mp4'")
+            told = f", {others}" if others else ""
+            raise UserError(f"{path} holds no pictures ({COMMON_PICTURES}){told}; for videos write '{path}/*.mp4'")
+        if others:
+            _say_once(f"{path}: {others}")
         return sorted(found, key=natural_order)
     if has_number(path.name):
         found = matching(path)
@@ -160,6 +176,12 @@ def _resolve(location: Location) -> list[Location]:
     if not found:
         raise UserError(f"{location} matches no file; check the pattern")
     return found
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    """A folder is looked through more than once in a run."""
+    _log.warning(line)
 
 
 def _cut(paths: list[Path], fps: Fraction, begin: Fraction | None, stop: Fraction | None) -> list[Path]:
