@@ -81,7 +81,7 @@ class Decoder:
 
 
 class _Fields:
-    """FFmpeg's bwdif for frames of the size, format and colours of `frame`. It holds one back for the next."""
+    """FFmpeg's bwdif for frames like `frame` in size, format and colours; holds one back until the next is there."""
 
     def __init__(self, frame: VideoFrame, all_frames: bool) -> None:
         self._kind = _kind_of(frame)

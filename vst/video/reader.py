@@ -27,7 +27,16 @@ from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
 from vst.video.frame import Frame
 from vst.video.pixels import WHITE, Color, Pictures
-from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe, stated_picture_end
+from vst.video.probe import (
+    STDIN,
+    VideoInfo,
+    describe,
+    is_stream,
+    moving_streams,
+    open_input,
+    probe,
+    stated_picture_end,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -286,7 +295,7 @@ class VideoReader:
             self._teller(line)
         elif line not in self._told:
             self._told.add(line)
-            _log.warning("%s %s", self._location, line)
+            _log.warning("%s %s", "standard input" if self._location == STDIN else self._location, line)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         self._decoder = Decoder(stream, self._deinterlace, self._tell)
