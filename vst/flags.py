@@ -1,0 +1,47 @@
+"""The flags of a command: Hydra's, with an error of one line."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from vst import __version__
+from vst.errors import UserError, suggest
+
+
+def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """The flags among `arguments`, and `arguments` with the overrides last.
+
+    Hydra takes overrides in one piece only, and would not know the last one of `style=painted -m seed=1,2`.
+    `--version` is vst's own. Raises UserError for a flag that there is not.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse
+    for action in parser._actions:
+        if "--version" in action.option_strings:
+            action.version = f"vst {__version__}"
+    flags, rest = parser.parse_known_args(list(arguments))
+    unknown = [argument for argument in rest if argument.startswith("-")]
+    if unknown:
+        name, _, value = unknown[0].partition("=")
+        key = re.sub(r"\W", "_", name.lstrip("-"))
+        known = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+        near = suggest(name, known)
+        raise UserError(f"{unknown[0]}: no such flag{near}; values are given as key=value: {key}={value or '...'}")
+    flags.overrides = [*flags.overrides, *rest]
+    kept = list(arguments)
+    for late in rest:
+        del kept[len(kept) - 1 - kept[::-1].index(late)]
+    if flags.resolve and not flags.cfg:
+        raise UserError("--resolve is for --cfg: write --cfg job --resolve")
+    if sum([flags.run, flags.multirun, flags.shell_completion, flags.cfg is not None, flags.info is not None]) > 1:
+        raise UserError("only one of --run, --multirun, --cfg, --info and --shell-completion")
+    return flags, [*kept, *rest]
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(message)
