@@ -113,7 +113,7 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def account_of(sweep: Path | None) -> Iterator[None]:
-    """After a sweep in the folder `sweep`, raise UserError with the jobs that failed; after Ctrl-C, say what is done."""
+    """After a sweep in the folder `sweep`, raise UserError with the jobs that failed; after Ctrl-C say what is done."""
     if sweep is None:
         yield
         return
@@ -122,7 +122,8 @@ def account_of(sweep: Path | None) -> Iterator[None]:
         with suppress(_ReportedError):
             yield
     except BaseException as error:
-        print(account.summary() if _is_interrupt(error) else account.failures() or "", file=sys.stderr)
+        if said := account.summary() if _is_interrupt(error) else account.failures():
+            print(said, file=sys.stderr)
         raise
     if failures := account.failures():
         raise UserError(failures)
