@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +17,7 @@ import pytest
 
 from tests.media import make_video
 from vst.checkpoint import save_stylizer, stylizer_content
+from vst.console import secure
 from vst.networks import build_stylizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,3 +150,82 @@ def test_other_commands_without_a_reader(start: Started, tmp_path: Path, command
     words, made = COMMANDS[command]
     assert start(*words, redirected="2>&1", reader=False).returncode == 0
     assert (tmp_path / made).is_file()
+
+
+class Terminal:
+    """A terminal of 100 columns that knows ASCII alone, and a command that runs on it."""
+
+    def __init__(self, folder: Path, cwd: Path, *words: str) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "TERM": "xterm"}
+        command = [sys.executable, str(ROOT / words[0]), *(word.replace("$IN", str(folder)) for word in words[1:])]
+        # A session of its own, or the end of the terminal would be a signal.
+        self.process = subprocess.Popen(command, cwd=cwd, env=variables, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+
+    def read(self, until: bytes | None = None) -> bytes:
+        """What is printed, up to `until` or the end."""
+        said = b""
+        while until is None or until not in said:
+            try:
+                more = os.read(self.ours, 4096)
+            except OSError:  # the other side has ended
+                more = b""
+            if not more:
+                return said
+            said += more
+        return said
+
+    def leave(self) -> None:
+        os.close(self.ours)
+
+
+@pytest.mark.parametrize(
+    ("words", "made", "bar"), [(TRAIN, "run/stylizer.pt", b"elapsed"), (STYLIZE, f"{ODD}.mp4", b"FPS")]
+)
+def test_the_bar_of_a_terminal_that_knows_little(folder: Path, tmp_path: Path, words, made: str, bar: bytes) -> None:
+    terminal = Terminal(folder, tmp_path, *words)
+    said = terminal.read()
+    terminal.leave()
+    assert terminal.process.wait(60) == 0, said.decode()
+    assert said.isascii() and bar in said and b"\x1b[" in said and b"Traceback" not in said
+    assert (tmp_path / made).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "made", "bar"), [(TRAIN, "run/stylizer.pt", b"elapsed"), (STYLIZE, f"{ODD}.mp4", b"FPS")]
+)
+def test_a_terminal_that_goes_away(folder: Path, tmp_path: Path, words, made: str, bar: bytes) -> None:
+    terminal = Terminal(folder, tmp_path, *words)
+    terminal.read(until=bar)
+    terminal.leave()
+    assert terminal.process.wait(280) == 0
+    assert (tmp_path / made).is_file()
+
+
+@pytest.mark.parametrize(
+    ("redirected", "reader", "line"),
+    [
+        ("2>errors", False, "error: the program behind the pipe ended after "),
+        (">&- 2>errors", True, "error: standard output is closed, and output=- sends frames there"),
+        (">/dev/full 2>errors", True, "error: the disk is full"),
+    ],
+)
+def test_frames_are_not_forgiven(start: Started, tmp_path: Path, redirected: str, reader: bool, line: str) -> None:
+    done = start(*STYLIZE[:-1], "output=-", "format=rgb24", redirected=redirected, reader=reader)
+    errors = [line for line in (tmp_path / "errors").read_text().splitlines() if "frames, " not in line]
+    assert done.returncode == 1 and len(errors) == 1 and errors[0].startswith(line)
+
+
+def test_help_may_be_cut_off(start: Started, tmp_path: Path) -> None:
+    for words in (["--help"], ["--version"], ["--hydra-help"], ["--cfg", "job"]):
+        done = start("train.py", *words, redirected="2>errors", reader=False)
+        assert (done.returncode, (tmp_path / "errors").read_text()) == (0, "")
+
+
+def test_output_of_another_program_is_left_alone() -> None:
+    """As where a notebook or a test has taken the place of standard output."""
+    mine = sys.stdout
+    secure()
+    assert sys.stdout is mine
