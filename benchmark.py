@@ -1,6 +1,6 @@
 """Measure speed: python benchmark.py models='[convgru, johnson]' sizes='[720p]' engines='[torch, openvino]'"""
 
-from vst.commands.benchmark import benchmark
+from vst.cli import run
 
 if __name__ == "__main__":
-    benchmark()
+    run("benchmark")

@@ -1,6 +1,6 @@
 """Measure a style: python evaluate.py checkpoint=stylizer.pt clips=my_videos styles=painting.jpg"""
 
-from vst.commands.evaluate import evaluate
+from vst.cli import run
 
 if __name__ == "__main__":
-    evaluate()
+    run("evaluate")

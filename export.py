@@ -1,6 +1,6 @@
 """Export a stylizer: python export.py checkpoint=outputs/train/<run>/stylizer.pt format=onnx output=model.onnx"""
 
-from vst.commands.export import export
+from vst.cli import run
 
 if __name__ == "__main__":
-    export()
+    run("export")

@@ -1,6 +1,6 @@
 """Paint a live picture: python live.py checkpoint=outputs/train/<run>/stylizer.pt source=webcam sink=window"""
 
-from vst.commands.live import live
+from vst.cli import run
 
 if __name__ == "__main__":
-    live()
+    run("live")

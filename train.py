@@ -1,6 +1,6 @@
 """Train a style: python train.py model=convgru style=wikiart"""
 
-from vst.commands.train import train
+from vst.cli import run
 
 if __name__ == "__main__":
-    train()
+    run("train")

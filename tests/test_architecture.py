@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "vst.items": {"vst.progress", "vst.video", "vst.errors"},
     "vst.benchmark": {
         "vst.networks", "vst.runtime", "vst.pipeline", "vst.stream", "vst.video", "vst.cuts", "vst.report_folder",
-        "vst.threads", "vst.errors",
+        "vst.threads", "vst.text", "vst.errors",
     },
     "vst.runtime": {"vst.networks", "vst.checkpoint", "vst.planes", "vst.cache", "vst.threads", "vst.errors"},
     "vst.quality": {"vst.runtime", "vst.benchmark", "vst.metrics", "vst.networks", "vst.video"},
@@ -47,6 +47,8 @@ MAY_IMPORT = {
     "vst.weights": {"vst.errors"},
     "vst.names": {"vst.errors"},
     "vst.report_folder": {"vst.errors"},
+    "vst.text": set(),
+    "vst.console": {"vst.text"},
     "vst.task": {
         "vst.networks", "vst.losses", "vst.batch", "vst.checkpoint", "vst.curriculum", "vst.errors",
     },
@@ -54,13 +56,19 @@ MAY_IMPORT = {
     "vst.ranges": set(),
     "vst.rules": {"vst.ranges", "vst.errors", "vst.curriculum"},
     "vst.signatures": {"vst.schema", "vst.errors"},
-    "vst.config": {"vst.schema", "vst.rules", "vst.signatures", "vst.errors"},
+    "vst.sweep": set(),
+    "vst.jobs": {"vst.sweep", "vst.errors"},
+    "vst.flags": {"vst", "vst.errors"},
+    "vst.help": set(),
+    "vst.config": {
+        "vst.schema", "vst.rules", "vst.signatures", "vst.jobs", "vst.flags", "vst.help", "vst.console", "vst.errors",
+    },
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
         "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.names",
-        "vst.report_folder", "vst.errors",
+        "vst.report_folder", "vst.text", "vst.errors",
     },
-    "vst.cli": {"vst.errors"},
+    "vst.cli": {"vst", "vst.config", "vst.jobs", "vst.help", "vst.console", "vst.errors"},
     "vst.commands": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
@@ -75,8 +83,8 @@ MAY_IMPORT = {
 
 # Libraries that only these units may import.
 ONLY_IN = {
-    "hydra": {"vst.commands", "vst.config"},
-    "omegaconf": {"vst.commands", "vst.config"},
+    "hydra": {"vst.commands", "vst.config", "vst.flags", "vst.jobs"},
+    "omegaconf": {"vst.commands", "vst.config", "vst.jobs"},
     "pytorch_lightning": {"vst.commands", "vst.task", "data_modules", "callbacks"},
     "wandb": {"vst.commands", "callbacks"},
     "av": {"vst.video", "vst.live", "vst.studio", "data_modules"},
@@ -93,6 +101,10 @@ LIBRARIES_OF = {
     "vst.report_folder": set(),
     "vst.schedules": set(),
     "vst.curriculum": set(),
+    "vst.text": set(),
+    "vst.console": set(),
+    "vst.sweep": set(),
+    "vst.help": {"yaml"},
     "vst.schema": set(),
     "vst.rules": set(),
     "vst.ranges": set(),

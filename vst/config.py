@@ -11,7 +11,7 @@ A command is a function of the composed configuration:
 composes `pkg://conf`, shows all mistakes together, and only then hands over to Hydra. The function itself is
 called once for each job, with a configuration that passed `validate`. A `UserError`, wherever it is raised,
 becomes one line on stderr and exit code 1; Ctrl-C one line and exit code 130; anything else is a defect and
-keeps its traceback. In a sweep (`-m`) a job that fails does not stop the others.
+keeps its traceback. In a sweep (`-m`) a job that fails does not stop the others; the last lines say why it did.
 
 Without the command line: `cfg = compose_or_explain("train", ["seed=3"], TrainConfig)`, or
 `validate(cfg, TrainConfig)` for a configuration from elsewhere.
@@ -19,16 +19,14 @@ Without the command line: `cfg = compose_or_explain("train", ["seed=3"], TrainCo
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import re
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +34,22 @@ import hydra
 
 # Hydra (pinned to 1.3) has no public way to compose beside @hydra.main without touching its global state.
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.utils import env_override, setup_globals
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from vst.console import secure
 from vst.errors import UserError, suggest
+from vst.flags import read_flags
+from vst.help import help_text
+from vst.jobs import Task, account_of, as_job, exit_codes
 from vst.rules import broken_rules
 from vst.schema import PASSED_IN_CODE
 from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
@@ -57,8 +59,6 @@ __all__ = ["command", "compose_or_explain", "plain", "validate"]
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
 MAX_SWEEP_VALUES = 16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
-
-Task = Callable[[DictConfig], Any]
 
 
 def plain(cfg: DictConfig | ListConfig) -> Any:
@@ -296,16 +296,23 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
 
     def decorate(task: Task) -> Callable[..., None]:
         with_hydra = hydra.main(version_base=VERSION_BASE, config_path=SEARCH_PATH, config_name=config_name)
-        run_hydra = with_hydra(_as_job_function(task, schema))
+        run_hydra = with_hydra(as_job(task, functools.partial(validate, schema=schema)))
 
         @functools.wraps(task)
         def main(argv: Sequence[str] | None = None) -> None:
+            secure()
             before = sys.argv
             given = before[1:] if argv is None else list(argv)
-            sys.argv = [before[0], *map(_readable, given)]
             try:
-                with _exit_codes(), _hydra_raises(in_sweep=_preflight(config_name, schema, sys.argv[1:])):
-                    run_hydra()
+                with exit_codes():
+                    if explained(config_name, given):
+                        return
+                    sys.argv = [before[0], *map(_readable, read_flags(given)[1])]
+                    sweep = _preflight(config_name, schema, sys.argv[1:])
+                    if sweep is not None:  # said once, since a name by the time would be another one in a second
+                        sys.argv.append(f"hydra.sweep.dir={_quoted(str(sweep))}")
+                    with account_of(sweep), _hydra_raises(in_sweep=sweep is not None):
+                        run_hydra()
             finally:
                 sys.argv = before
 
@@ -314,62 +321,35 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
     return decorate
 
 
-class _ReportedError(UserError):
-    """A UserError of a sweep's job, which has been shown when the job failed."""
+def explained(config_name: str, arguments: Sequence[str]) -> bool:
+    """Whether `arguments` ask for help, which is then printed. `--version` prints, and exits.
 
-
-def _as_job_function(task: Task, schema: type) -> Task:
-    @functools.wraps(task)
-    def job(cfg: DictConfig) -> Any:
-        try:
-            validate(cfg, schema)
-            return task(cfg)
-        except (UserError, InstantiationException, OSError) as error:
-            message = _user_mistake(error)
-            if message is None:
-                raise
-            current = HydraConfig.get()
-            if current.mode != RunMode.MULTIRUN:
-                _print_error(message)
-                sys.exit(1)
-            # An exception makes Hydra count the job as failed; it shows only the first, after the last job.
-            _print_error(f"job {current.job.num} ({' '.join(current.overrides.task)}): {message}")
-            raise _ReportedError(message) from error
-
-    return job
-
-
-def _user_mistake(error: Exception) -> str | None:
-    """The message of a UserError, also of one that `instantiate` has wrapped, or None for a defect.
-
-    Another ValueError of a constructor, or Lightning's MisconfigurationException (no GPU), refuses what the
-    configuration says as well; the message then begins with the key of the node.
+    Raises UserError for a flag that there is not. Loads no library that takes long.
     """
-    cause = error.__cause__ if isinstance(error, InstantiationException) else error
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" ({cause.filename})" if cause.filename else ""
-        return f"the disk is full{where}; free some space, then start again or resume= from the last checkpoint"
-    if isinstance(cause, UserError):
-        return str(cause)
-    if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
-        key = str(error).partition("full_key: ")[2]
-        return ": ".join(filter(None, [key.strip(), " ".join(str(cause).split())]))
-    return None
+    flags, _ = read_flags(arguments)
+    if flags.help:
+        composer = _Composer(config_name, flags.config_dir)
+        parsed, _ = _parsed([_readable(line) for line in flags.overrides if "=" in line], composer.loader)
+        cfg, _ = composer.compose([override.input_line for override in parsed if not override.is_sweep_override()])
+        tree = OmegaConf.to_container(_without_hydra(cfg), structured_config_mode=SCMode.DICT)
+        folders = [*([Path(flags.config_dir)] if flags.config_dir else []), resources.files("conf")]
+        print(help_text(config_name, tree, cfg.hydra.runtime.choices, flags.overrides, folders), flush=True)
+    return bool(flags.help)
 
 
-def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool:
-    """Refuse arguments that cannot run, and say whether they ask for a sweep."""
-    args = get_args_parser().parse_args(arguments)
+def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> Path | None:
+    """Refuse arguments that cannot run. The folder of the sweep, if they ask for one."""
+    args, _ = read_flags(arguments)
     only_shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion)
     if any(only_shows) or args.experimental_rerun or args.config_path:
-        return False
+        return None
     name = args.config_name or config_name
     cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
     in_sweep = args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
     if in_sweep and any(override.startswith("output_dir=") for override in args.overrides):
         raise UserError("output_dir: each job of a sweep has its own; give hydra.sweep.dir=FOLDER instead")
     _check_folder(cfg.hydra.sweep.dir if in_sweep else cfg.hydra.run.dir)
-    return in_sweep
+    return Path(cfg.hydra.sweep.dir) if in_sweep else None
 
 
 def _readable(argument: str) -> str:
@@ -385,8 +365,12 @@ def _readable(argument: str) -> str:
     try:
         OverridesParser.create().parse_override(f"{key}={value}")
     except HydraException:
-        value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        value = _quoted(value)
     return f"{key}={value}"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _check_folder(path: str) -> None:
@@ -403,26 +387,3 @@ def _check_folder(path: str) -> None:
 def _hydra_raises(in_sweep: bool) -> AbstractContextManager[None]:
     """In a sweep, let Hydra raise a job's exception; otherwise it prints a traceback and exits."""
     return env_override({"HYDRA_FULL_ERROR": "1"} if in_sweep else {})
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing half-written stays
-    try:
-        yield
-    except _ReportedError:
-        sys.exit(1)
-    except (UserError, HydraException) as error:
-        _print_error(str(error))
-        sys.exit(1)
-    except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns Ctrl-C into exit code 1.
-        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-
-
-def _print_error(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
