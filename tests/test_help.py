@@ -24,6 +24,7 @@ from vst.flags import read_flags
 from vst.help import SHOWN, Explained, about, comments
 from vst.schema import (
     BenchmarkConfig,
+    CacheConfig,
     EvaluateConfig,
     ExportConfig,
     LiveConfig,
@@ -42,7 +43,9 @@ SCHEMAS = {
     "evaluate": EvaluateConfig,
     "export": ExportConfig,
     "benchmark": BenchmarkConfig,
+    "cache": CacheConfig,
 }
+WITHOUT_SCRIPT = {"studio", "cache"}
 GROUPS = {
     "train": {
         "model", "model/generator", "model/temporal", "model/tone", "model/grain", "model/discriminator", "loss",
@@ -98,7 +101,7 @@ def keys_of(schema: type, path: str = "") -> set[str]:
 def test_the_commands_are_the_modules() -> None:
     modules = {path.stem for path in (ROOT / "vst" / "commands").glob("*.py")} - {"__init__", "common"}
     assert set(COMMANDS) == modules == {path.stem for path in CONF.glob("*.yaml")} - {"common"}
-    assert {path.stem for path in ROOT.glob("*.py")} == set(COMMANDS) - {"studio"}
+    assert {path.stem for path in ROOT.glob("*.py")} == set(COMMANDS) - WITHOUT_SCRIPT
     for path in ROOT.glob("*.py"):
         assert f'run("{path.stem}")' in path.read_text()
 
@@ -158,7 +161,7 @@ def test_three_examples_are_shown_as_they_are_typed_and_work(command: str, told)
     assert len(examples) == 3 and all(example.startswith(f"vst {command} ") for example in examples)
     for example in examples:
         compose_or_explain(command, [_readable(word) for word in shlex.split(example)[2:]], SCHEMAS[command])
-    if command != "studio":
+    if command not in WITHOUT_SCRIPT:
         assert list(block(told(command, script=True), "examples")) == [
             f"python {command}.py {example.removeprefix(f'vst {command} ')}" for example in examples
         ]
@@ -251,7 +254,7 @@ def test_help_by_either_name(command: str, tmp_path: Path) -> None:
     assert (text.returncode, text.stderr) == (0, "") and f"usage: vst {command}" in text.stdout
     assert ran("-c", VST, "help", command, cwd=tmp_path).stdout == text.stdout
     assert ran("-c", VST, command, "--version", cwd=tmp_path).stdout == f"vst {__version__}\n"
-    if command != "studio":
+    if command not in WITHOUT_SCRIPT:
         script = ran(str(ROOT / f"{command}.py"), "--help", cwd=tmp_path)
         assert (script.returncode, script.stderr) == (0, "")
         # Lines may break elsewhere.
