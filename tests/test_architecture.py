@@ -16,6 +16,9 @@ PACKAGES = ("vst", "data_modules", "callbacks", "conf")
 MAY_IMPORT = {
     "vst": {"vst.checkpoint", "vst.stream"},
     "vst.errors": set(),
+    "vst.shell": set(),
+    "vst.claims": {"vst.errors"},
+    "vst.run_folder": {"vst.claims", "vst.shell", "vst.errors"},
     "vst.batch": set(),
     "vst.schedules": set(),
     "vst.curriculum": {"vst.schedules", "vst.errors"},
@@ -51,7 +54,7 @@ MAY_IMPORT = {
     "vst.ranges": set(),
     "vst.rules": {"vst.ranges", "vst.errors", "vst.curriculum"},
     "vst.signatures": {"vst.schema", "vst.errors"},
-    "vst.config": {"vst.schema", "vst.rules", "vst.signatures", "vst.errors"},
+    "vst.config": {"vst.schema", "vst.rules", "vst.signatures", "vst.claims", "vst.run_folder", "vst.errors"},
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
         "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.names",
@@ -61,11 +64,12 @@ MAY_IMPORT = {
     "vst.commands": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
-        "vst.video", "vst.names", "vst.errors",
+        "vst.video", "vst.names", "vst.run_folder", "vst.shell", "vst.errors",
     },
     "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.batch", "vst.errors"},
     "callbacks": {
-        "vst.video", "vst.networks", "vst.stream", "vst.checkpoint", "vst.benchmark", "vst.batch", "vst.errors",
+        "vst.video", "vst.networks", "vst.stream", "vst.checkpoint", "vst.benchmark", "vst.batch", "vst.run_folder",
+        "vst.shell", "vst.errors",
     },
     "conf": set(),
 }  # fmt: skip
@@ -84,6 +88,9 @@ ONLY_IN = {
 LIBRARIES_OF = {
     "vst": {"vst.checkpoint", "vst.stream"},
     "vst.errors": set(),
+    "vst.shell": set(),
+    "vst.claims": {"filelock"},
+    "vst.run_folder": set(),
     "vst.names": set(),
     "vst.report_folder": set(),
     "vst.schedules": set(),

@@ -45,6 +45,7 @@ def as_job(task: Task, check: Callable[[DictConfig], None]) -> Task:
             if (message := _user_mistake(error)) is None:
                 raise
             print_error(message)
+            _print_notes(error)
             sys.exit(1)
 
     return job
@@ -85,7 +86,7 @@ def _user_mistake(error: BaseException) -> str | None:
     cause = error.__cause__ if isinstance(error, InstantiationException) else error
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({cause.filename})" if cause.filename else ""
-        return f"the disk is full{where}; free some space, then start again or resume= from the last checkpoint"
+        return f"the disk is full{where}; free some space, then go on or start again"
     if isinstance(cause, UserError):
         return str(cause)
     if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
@@ -108,6 +109,7 @@ def exit_codes() -> Iterator[None]:
         if not _is_interrupt(error):
             raise
         print("interrupted", file=sys.stderr)
+        _print_notes(error)
         sys.exit(130)
 
 
@@ -133,6 +135,12 @@ def _is_interrupt(error: BaseException) -> bool:
     if isinstance(error, SystemExit):
         return isinstance(error.__context__, KeyboardInterrupt)
     return isinstance(error, KeyboardInterrupt)
+
+
+def _print_notes(error: BaseException) -> None:
+    """What the command has added to an exception, such as how to go on. Below a traceback Python prints it itself."""
+    for note in getattr(error, "__notes__", ()):
+        print(note, file=sys.stderr, flush=True)
 
 
 def print_error(message: str) -> None:
