@@ -15,8 +15,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
+from data_modules.loader import ClipLoader, hand_over, workers_allowed, workers_that_fit
 from data_modules.sensor import Sensor
 from vst.batch import Clip, ClipBatch
 from vst.errors import UserError
@@ -140,7 +141,7 @@ def collate(items: Sequence[tuple[Clip, Tensor]]) -> ClipBatch:
     if known == {True}:
         flow = torch.stack([clip.flow for clip in clips])
         valid = torch.stack([clip.valid for clip in clips])
-    return ClipBatch(
+    batch = ClipBatch(
         frames=torch.stack([clip.frames for clip in clips]),
         style=torch.stack([crops[0] for _, crops in items]),
         style_pool=torch.cat([crops for _, crops in items]),
@@ -148,6 +149,7 @@ def collate(items: Sequence[tuple[Clip, Tensor]]) -> ClipBatch:
         flow=flow,
         valid=valid,
     )
+    return hand_over(batch)
 
 
 class ClipDataModule(pl.LightningDataModule):
@@ -256,7 +258,7 @@ class ClipDataModule(pl.LightningDataModule):
         train, val = self._sources
         return f"clips: {train.describe()}; validation: {val.describe()}; style: {self.style.describe()}"
 
-    def train_dataloader(self) -> DataLoader[ClipBatch]:
+    def train_dataloader(self) -> ClipLoader:
         samples = self.steps_per_epoch * self.batch_size
         dataset = ClipDataset(self._sources[0], self.style, self.seed, samples, self.style_crops)
         # Of the task and not of the trainer, whose own count is not restored yet when the workers start.
@@ -265,7 +267,9 @@ class ClipDataModule(pl.LightningDataModule):
         if hasattr(task, "frames_of_batch"):
             plan = FramePlan(task, self._batches_per_epoch() * self.trainer.max_epochs, self.batch_size)
         sampler = EpochSampler(samples, getattr(task, "epochs_done", 0), plan)
-        return self._loader(dataset, self.batch_size, self.num_workers, sampler)
+        workers = workers_allowed(self.num_workers)
+        batch_bytes = self.batch_size * collate([dataset[0]]).nbytes if workers else 0
+        return self._loader(dataset, self.batch_size, workers_that_fit(workers, batch_bytes), sampler)
 
     def _batches_per_epoch(self) -> int:
         """As Lightning will count them: it does so only after the workers have been asked for their first items."""
@@ -273,15 +277,15 @@ class ClipDataModule(pl.LightningDataModule):
         steps = self.steps_per_epoch
         return min(limit, steps) if isinstance(limit, int) else int(limit * steps)
 
-    def val_dataloader(self) -> DataLoader[ClipBatch]:
+    def val_dataloader(self) -> ClipLoader:
         dataset = ClipDataset(self._sources[1], self.style, VALIDATION_SEED, self.val_clips, self.style_crops)
         # Few clips: they are made sooner than a worker process starts.
         return self._loader(dataset, min(self.batch_size, self.val_clips), 0, None)
 
     def _loader(
         self, dataset: ClipDataset, batch_size: int, num_workers: int, sampler: EpochSampler | None
-    ) -> DataLoader[ClipBatch]:
-        return DataLoader(
+    ) -> ClipLoader:
+        return ClipLoader(
             dataset,
             batch_size=batch_size,
             sampler=sampler,

@@ -6,8 +6,12 @@ stylize_video(load_stylizer("stylizer.pt"), "film.mp4", "film_painted.mp4")
 
 from typing import Any
 
+from vst.threads import wait_passively
+
 __version__ = "0.1.0"
 __all__ = ["load_stylizer", "stylize_video"]
+
+wait_passively()  # before torch is loaded
 
 
 def __getattr__(name: str) -> Any:

@@ -50,6 +50,16 @@ class ClipBatch:
         """Called by the DataLoader, which does not look into dataclasses by itself."""
         return replace(self, **{name: value.pin_memory() for name, value in self._tensors()})
 
+    def share_memory(self) -> ClipBatch:
+        """Move the tensors into memory that processes share, in place. Raises RuntimeError where it is full."""
+        for _, value in self._tensors():
+            value.share_memory_()
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        return sum(value.nbytes for _, value in self._tensors())
+
     def interior(self, margin: int) -> ClipBatch:
         """Cut `margin` pixels off each side of frames, flow and valid (flow vectors keep their meaning)."""
         if margin == 0:

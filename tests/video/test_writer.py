@@ -439,7 +439,7 @@ def test_encoding_that_is_lighter_than_painting_takes_half_of_the_processors(
 ) -> None:
     """0: as many as x264 wants."""
     asked, opening = [], encoder_module._open
-    monkeypatch.setattr(encoder_module.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(encoder_module, "cpus", lambda: 8)
     monkeypatch.setattr(
         encoder_module, "_open", lambda stream, codec: asked.append(stream.thread_count) or opening(stream, codec)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from vst.errors import UserError
 from vst.pipeline import upright_frames, without_rgb
 from vst.runtime import Engine
 from vst.stream import stylize_video
+from vst.threads import cpus
 from vst.video import VideoReader, VideoWriter
 
 KEPT_BYTES = 400e6  # of decoded frames and as many stylised ones
@@ -84,7 +84,7 @@ def run_pipeline(
             {"stage": stage, "fps": 1 / wall[stage], "ms": 1e3 * wall[stage], "cpu_ms": 1e3 * cpu[stage],
              "of_slowest": share}
         )  # fmt: skip
-    result.notes.append(limit(wall, cpu, slowest, _processors()))
+    result.notes.append(limit(wall, cpu, slowest, cpus()))
     return result
 
 
@@ -168,7 +168,3 @@ class _Stages:
 def _to_and_fro(frames: list[np.ndarray]) -> list[np.ndarray]:
     """Forwards and back, so that a cycle has no cut, which would be dear to encode."""
     return frames + frames[-2:0:-1]
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

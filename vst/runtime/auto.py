@@ -21,6 +21,7 @@ from vst.networks import Stylizer
 from vst.runtime.build import PRECISIONS, cache_folder, check_choice, fingerprint, open_engine
 from vst.runtime.engine import Engine
 from vst.runtime.parity import compare, moving_frames
+from vst.threads import cpus
 
 # torch_compile is left out: it computes for most of a minute before the first frame, and its turn comes by name.
 CANDIDATES = ("torch", "cuda_graph", "onnxruntime", "openvino")
@@ -145,7 +146,7 @@ def _key(source: Stylizer | Path, size: tuple[int, int], precision: str, device:
             raise UserError(f"{source}: not found; give a file that export.py wrote")
         model = hashlib.sha256(source.read_bytes()).hexdigest()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    machine = (platform.node(), _cpu(), os.cpu_count(), torch.get_num_threads(), gpu, device.type)
+    machine = (platform.node(), _cpu(), cpus(), torch.get_num_threads(), gpu, device.type)
     versions = [(name, _version(name)) for name in ("torch", "onnxruntime", "onnxruntime-gpu", "openvino")]
     return hashlib.sha256(repr((machine, versions, model, size, precision)).encode()).hexdigest()[:24]
 

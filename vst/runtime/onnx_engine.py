@@ -37,6 +37,7 @@ class OnnxEngine(Engine):
             )
         options = ort.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as vst.threads asks of the others
         options.log_severity_level = 3
         chain = [(wanted, {"trt_fp16_enable": half} if provider == "tensorrt" else {})]
         chain += [PROVIDERS["cuda"]] * (provider == "tensorrt") + [PROVIDERS["cpu"]] * (provider != "cpu")

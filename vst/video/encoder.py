@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from vst.errors import UserError
 from vst.planes import PIXELS, PlaneFormat, planes_of
+from vst.threads import cpus
 from vst.video.encoders import Encoding
 from vst.video.probe import BT709, Colour, VideoInfo
 
@@ -78,7 +79,7 @@ class PictureTrack:
             stream.codec_context.sample_aspect_ratio = 1 / aspect if self._turns % 2 else aspect
         context, colour = stream.codec_context, self._colour
         if encoding.codec == "libx264" and encoding.options["preset"] in _LIGHT:
-            context.thread_count = max(1, (os.cpu_count() or 1) // 2)
+            context.thread_count = max(1, cpus() // 2)
         context.color_range, context.colorspace = colour.range, colour.matrix
         context.color_primaries, context.color_trc = colour.primaries, colour.trc
         return stream

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from av.video.stream import VideoStream
 
 from vst.errors import UserError
 from vst.planes import PIXELS, PlaneFormat
+from vst.threads import cpus
 from vst.video.encoder import convert
 from vst.video.excerpts import Excerpt, copied_streams
 from vst.video.probe import VideoInfo, describe, is_stream, moving_streams, open_input, probe
@@ -239,7 +239,7 @@ class VideoReader:
 
     def _prepared(self, stream: VideoStream) -> VideoStream:
         stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = max(1, (os.cpu_count() or 1) // 2)  # the other half paints
+        stream.codec_context.thread_count = max(1, cpus() // 2)  # the other half paints
         hwaccel = self._opening["hwaccel"]
         if hwaccel is not None and not stream.codec_context.is_hwaccel:
             raise UserError(f"hwaccel={hwaccel} cannot decode {stream.codec_context.name}; leave it out")
