@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from callbacks.benchmark import FPSBenchmark
-from vst.shell import override, relative
+from vst.shell import key_value, relative
 
 INPUT, OUTPUT = "your_video.mp4", "stylised.mp4"
 
@@ -61,7 +61,7 @@ def summary(trainer: pl.Trainer, stylizer: Path) -> list[tuple[str, str]]:
 
 def next_command(stylizer: Path) -> str:
     """The command that stylises a video with `stylizer`, quoted for the shell and for Hydra where needed."""
-    return f"python stylize.py {override('checkpoint', relative(stylizer))} input={INPUT} output={OUTPUT}"
+    return f"python stylize.py {key_value('checkpoint', relative(stylizer))} input={INPUT} output={OUTPUT}"
 
 
 def _saves_last(callback: pl.Callback) -> bool:

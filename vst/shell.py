@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 
-def override(key: str, value: str) -> str:
+def key_value(key: str, value: str) -> str:
     """`key=value` for the command line; Hydra gives `=`, commas, brackets and spaces a meaning."""
     if re.fullmatch(r"[A-Za-z0-9_./+-]+", value):
         return f"{key}={value}"

@@ -50,7 +50,7 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*LeafSpec.* is deprecated",
-        "Experiment logs directory .* exists and is not empty",  # the run folder, which holds our config.yaml
+        "Checkpoint directory .* exists and is not empty",  # a run goes on in its folder
         r"Found \d+ module\(s\) in eval mode",  # the moving average, which is only ever used for inference
         ".*does not have many workers",
         ".*number of training batches .* is smaller than the logging interval",

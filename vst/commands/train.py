@@ -25,7 +25,7 @@ from vst.networks import NO_PART, build_stylizer
 from vst.pruning import prune
 from vst.run_folder import CONFIG, begin, claim_run_folder, finish, goes_on, latest_checkpoint, rewind
 from vst.schema import TrainConfig
-from vst.shell import override, relative
+from vst.shell import key_value, relative
 from vst.task import StyleTransferTask
 
 log = logging.getLogger("vst")
@@ -214,8 +214,8 @@ def how_to_go_on(output: Path, overrides: Sequence[str]) -> str:
     if checkpoint is None:
         again = shlex.join(["python", "train.py", *overrides])
         return f"before the first checkpoint, so there is nothing to go on from; to start anew:\n{again}"
-    epochs = _progress_of(checkpoint)[1]
-    return f"to go on after epoch {epochs}, in the same folder:\npython train.py {override('resume', relative(checkpoint))}"
+    command = f"python train.py {key_value('resume', relative(checkpoint))}"
+    return f"to go on after epoch {_progress_of(checkpoint)[1]}, in the same folder:\n{command}"
 
 
 def _check_is_latest(resume: str, output: Path) -> None:
