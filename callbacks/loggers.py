@@ -52,69 +52,73 @@ class _Appending(ExperimentWriter):
 
 
 class PatientWandbLogger(WandbLogger):
-    """A WandbLogger that falls back to offline where the server cannot be used, and to nothing where W&B breaks down.
+    """A WandbLogger that goes offline where the server cannot be used, and off where W&B breaks down altogether.
 
     Args:
-        must_be_online: raise UserError instead of going offline.
-        options: of WandbLogger.
+        must_be_online: at the start, raise UserError instead of going offline.
+        options: of WandbLogger; `mode` is online, offline or disabled.
     """
 
     def __init__(self, must_be_online: bool, **options: Any) -> None:
         super().__init__(**options)
         self._must_be_online = must_be_online
-        self._is_broken = False
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        if self._experiment is None:
-            self._open()
+        while self._experiment is None:
+            try:
+                return super().experiment
+            except Exception as error:  # of W&B, its service, the network, or the settings of either
+                if self._must_be_online:
+                    raise UserError(
+                        f"W&B: {_server()} cannot be used ({_reason(error)}); check network and API key, or choose "
+                        "logger.wandb.mode=auto"
+                    ) from error
+                self._step_back(f"{_server()} cannot be used", error)
         return self._experiment
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         _ = self.experiment
-        self._try(super().log_hyperparams, *args, **kwargs)
+        self._outlive(super().log_hyperparams, *args, **kwargs)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        self._try(super().log_metrics, metrics, step)
+        self._outlive(super().log_metrics, metrics, step)
 
-    def _open(self) -> None:
-        for mode, instead in pairwise(MODES[MODES.index(self._wandb_init["mode"]) :]):
-            try:
-                _ = super().experiment
-                return
-            except Exception as error:  # of W&B, its service, the network, or the settings of either
-                if self._must_be_online:
-                    raise UserError(
-                        f"W&B: cannot go online ({_reason(error)}); check network and API key, or choose "
-                        "logger.wandb.mode=auto"
-                    ) from error
-                log.warning("W&B: %s, since %s failed (%s)", instead, mode, _reason(error))
-                _stop_service()
-                self._wandb_init["mode"] = instead
-        _ = super().experiment
-
-    def _try(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """A run is worth more than its curves: where W&B breaks down, one line says so, and training goes on."""
-        if self._is_broken:
-            return
+    def _outlive(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """A run is worth more than its curves: where W&B breaks down, training goes on, and the curves offline."""
         try:
             function(*args, **kwargs)
         except Exception as error:
-            self._is_broken = True
-            log.warning("W&B: broke down (%s); the run goes on without it", _reason(error))
+            self._must_be_online = False
+            self._step_back("it broke down", error)
+            self._outlive(function, *args, **kwargs)
+
+    def _step_back(self, what: str, error: Exception) -> None:
+        """From online to offline, from offline to disabled, with a line. Raises `error` where W&B is disabled."""
+        import wandb
+
+        mode = self._wandb_init["mode"]
+        if mode == "disabled":
+            raise error
+        self._wandb_init["mode"] = MODES[MODES.index(mode) + 1]
+        self._wandb_init["id"] = self.version  # it stays one run
+        log.warning("W&B: %s, since %s (%s)", self._wandb_init["mode"], what, _reason(error))
+        self._experiment = None
+        for end in (wandb.finish, wandb.teardown):  # its process may be gone, and the next run starts another
+            with suppress(Exception):
+                end()
+        wandb.setup(wandb.Settings(silent=True))
+
+
+def _server() -> str:
+    import wandb
+
+    return wandb.setup().settings.base_url
 
 
 def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _stop_service() -> None:
-    """End W&B's process, which may have broken down; the next run starts another one."""
-    import wandb
-
-    with suppress(Exception):
-        wandb.teardown()
 
 
 def wandb_logger(
@@ -145,6 +149,7 @@ def wandb_logger(
     except ModuleNotFoundError as error:
         raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
     wandb.setup(wandb.Settings(silent=True))
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # by which W&B reports of itself
     asked, (mode, reason) = mode, _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
     save_dir = Path(save_dir).resolve()  # W&B's own process may have been started in another folder

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -113,5 +113,7 @@ def _finish_wandb(failed: bool) -> None:
         try:
             wandb.finish(exit_code=1 if failed else 0)
         except Exception as error:  # of whatever kind: what the command has made does not depend on it
+            with suppress(Exception):
+                wandb.teardown()
             reason = " ".join(str(error).split()) or type(error).__name__
             log.warning("W&B: not all could be sent (%s); to send the rest: wandb sync %s", reason, run.sync_dir)
