@@ -53,5 +53,5 @@ def test_a_claimed_folder_is_refused_to_others_until_its_process_ends_however_th
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     for take in (claim, claim_new):
-        with pytest.raises(UserError, match="output=.*file/run: cannot be made"):
+        with pytest.raises(UserError, match=r"output=.*file/run: cannot be made"):
             take(tmp_path / "file/run", "output")

@@ -141,19 +141,19 @@ def test_a_run_that_has_ended_is_left_as_it_is(command, tmp_path):
         assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
-    status, printed, lines = command("resume=run/checkpoints/last.ckpt", "trainer.max_epochs=4")
+    status, _, lines = command("resume=run/checkpoints/last.ckpt", "trainer.max_epochs=4")
     assert status == 0, lines
     steps = [int(row["step"]) for row in rows(tmp_path / "run") if "lr" in row]
     assert steps == list(range(12))
 
     shutil.move(tmp_path / "run", tmp_path / "moved")
-    status, printed, lines = command("resume=moved/checkpoints/last.ckpt", "trainer.max_epochs=5")
-    assert status == 0 and [int(row["step"]) for row in rows(tmp_path / "moved") if "lr" in row] == list(range(15))
+    assert command("resume=moved/checkpoints/last.ckpt", "trainer.max_epochs=5")[0] == 0
+    assert [int(row["step"]) for row in rows(tmp_path / "moved") if "lr" in row] == list(range(15))
     assert not list((tmp_path / "moved/checkpoints").glob("last-*"))
     assert not (tmp_path / "run").exists()
 
-    other = command("resume=moved/checkpoints/epoch_000.ckpt", "output_dir=other")
-    assert other[0] == 0 and [row["step"] for row in rows(tmp_path / "other") if "lr" in row][0] == "3"
+    assert command("resume=moved/checkpoints/epoch_000.ckpt", "output_dir=other")[0] == 0
+    assert rows(tmp_path / "other")[0]["step"] == "3"
 
 
 def test_a_run_that_failed_before_training_leaves_the_folder_usable(command, tmp_path):
@@ -163,9 +163,9 @@ def test_a_run_that_failed_before_training_leaves_the_folder_usable(command, tmp
 
 
 def test_names_made_of_the_time_are_claimed_and_numbered(command, tmp_path):
-    for expected in (["2"], ["2", "2_2"], ["2", "2_2", "2_3"]):
-        status, printed, _ = command(*TINY, "trainer.max_epochs=1", "output_dir=${now:2}")
-        assert status == 0 and f"stylizer    {expected[-1]}/stylizer.pt" in printed
+    for expected in (["r"], ["r", "r_2"], ["r", "r_2", "r_3"]):
+        status, printed, lines = command(*TINY, "trainer.max_epochs=1", "output_dir=${now:r}")
+        assert status == 0 and f"stylizer    {expected[-1]}/stylizer.pt" in printed, lines
         assert sorted(path.name for path in tmp_path.iterdir()) == expected
         assert len(rows(tmp_path / expected[-1])) == 4
 

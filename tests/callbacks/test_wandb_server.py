@@ -94,6 +94,18 @@ def test_a_server_that_goes_away_neither_stops_nor_holds_up_a_run(tmp_path, monk
     assert Path(folder, f"run-{run_id}.wandb").stat().st_size > 0
 
 
+def test_a_run_that_goes_on_is_one_run_on_the_server(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").touch()
+    with answering() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        for resume in (None, str(tmp_path / "checkpoints/last.ckpt")):
+            logger, _ = run_of(tmp_path, resume=resume)
+            assert not logger.experiment.offline
+            with ending([logger]):
+                pass
+        assert len(server.run_ids) >= 2 and len(set(server.run_ids)) == 1
+
+
 def test_a_service_that_dies_leaves_the_rest_of_the_run_offline(tmp_path, monkeypatch, caplog):
     with answering() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)

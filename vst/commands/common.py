@@ -51,6 +51,7 @@ def quiet_libraries() -> None:
     for message in (
         ".*LeafSpec.* is deprecated",
         "Checkpoint directory .* exists and is not empty",  # a run goes on in its folder
+        "The dirpath has changed",  # or in another one
         r"Found \d+ module\(s\) in eval mode",  # the moving average, which is only ever used for inference
         ".*does not have many workers",
         ".*number of training batches .* is smaller than the logging interval",
