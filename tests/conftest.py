@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-# A shell without job control starts its background commands deaf to Ctrl-C, and what they start is deaf too.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+@pytest.fixture(autouse=True)
+def listening():
+    """A shell without job control starts its background commands deaf to Ctrl-C, and what they start is deaf too.
+
+    So is a command that was interrupted, for the rest of its process.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

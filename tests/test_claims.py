@@ -1,13 +1,13 @@
 """One process at a time has a folder, and of two that want the same new name each gets one."""
 
-import multiprocessing
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from vst.claims import claim, claim_new, release_claims
+from vst.commands.benchmark import benchmark
+from vst.commands.evaluate import evaluate
 from vst.errors import UserError
 
 
@@ -17,21 +17,17 @@ def released():
     release_claims()
 
 
-def _claimed(folder: Path, queue, done) -> None:
-    queue.put(claim_new(folder, "output").name)
-    done.wait(60)
-
-
 def test_processes_that_want_one_name_in_one_moment_get_a_folder_each(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    queue, done = context.Queue(), context.Event()
-    processes = [context.Process(target=_claimed, args=(tmp_path / "a/b", queue, done)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    names = sorted(queue.get(timeout=60) for _ in processes)
-    done.set()
-    for process in processes:
-        process.join(60)
+    folder = str(tmp_path / "a/b")
+    script = f"import sys, vst.claims as c; input(); print(c.claim_new({folder!r}, 'x').name, flush=True); input()"
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    processes = [subprocess.Popen([sys.executable, "-c", script], **options) for _ in range(4)]
+    for turn in ("claim", "end"):
+        for process in processes:
+            process.stdin.write(f"{turn}\n")
+        if turn == "claim":
+            names = sorted(process.stdout.readline().strip() for process in processes)
+    assert [process.wait(60) for process in processes] == [0] * 4
     assert names == ["b", "b_2", "b_3", "b_4"] == sorted(path.name for path in (tmp_path / "a").iterdir())
 
 
@@ -55,3 +51,22 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     for take in (claim, claim_new):
         with pytest.raises(UserError, match=r"output=.*file/run: cannot be made"):
             take(tmp_path / "file/run", "output")
+
+
+@pytest.mark.parametrize(("command", "given"), [(evaluate, "clips=nowhere"), (benchmark, "models=[nothing]")])
+def test_reports_take_the_next_free_name_made_of_the_time(tmp_path, monkeypatch, command, given):
+    monkeypatch.chdir(tmp_path)
+    for names in (["now"], ["now", "now_2"], ["now", "now_2", "now_3"]):
+        with pytest.raises(SystemExit):
+            command([given, "output=${now:now}"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+    with pytest.raises(SystemExit):
+        command([given, "output=chosen"])
+    assert not list((tmp_path / "chosen").iterdir()), "which is free again"
+
+
+def test_the_jobs_of_a_sweep_of_evaluations_have_a_report_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        evaluate(["-m", "clips=nowhere,anywhere", "output=${now:now}", "hydra.sweep.dir=sweep"])
+    assert sorted(path.name for path in tmp_path.glob("now*")) == ["now", "now_2"]

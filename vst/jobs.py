@@ -60,7 +60,7 @@ def _of_sweep(task: Task, check: Callable[[DictConfig], None], cfg: DictConfig) 
         check(cfg)
         result = task(cfg)
     except (Exception, SystemExit) as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             note("interrupted")
             raise
         message = _user_mistake(error)
@@ -106,8 +106,9 @@ def exit_codes() -> Iterator[None]:
         print_error(str(error))
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as error:
-        if not _is_interrupt(error):
+        if not is_interrupt(error):
             raise
+        ignore_interrupts()
         print("interrupted", file=sys.stderr)
         _print_notes(error)
         sys.exit(130)
@@ -124,17 +125,24 @@ def account_of(sweep: Path | None) -> Iterator[None]:
         with suppress(_ReportedError):
             yield
     except BaseException as error:
-        print(account.summary() if _is_interrupt(error) else account.failures() or "", file=sys.stderr)
+        print(account.summary() if is_interrupt(error) else account.failures() or "", file=sys.stderr)
         raise
     if failures := account.failures():
         raise UserError(failures)
 
 
-def _is_interrupt(error: BaseException) -> bool:
+def is_interrupt(error: BaseException) -> bool:
     """Whether Ctrl-C ends the program. Lightning turns it into exit code 1."""
     if isinstance(error, SystemExit):
         return isinstance(error.__context__, KeyboardInterrupt)
     return isinstance(error, KeyboardInterrupt)
+
+
+def ignore_interrupts() -> None:
+    """Once Ctrl-C or SIGTERM has been heard and the program is at its end, do not listen to more of them."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _print_notes(error: BaseException) -> None:

@@ -21,6 +21,7 @@ from vst.checkpoint import check_resumable, read_progress, read_stylizer, read_t
 from vst.commands.common import build_trainer, ending, quiet_libraries
 from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
+from vst.jobs import ignore_interrupts, is_interrupt
 from vst.networks import NO_PART, build_stylizer
 from vst.pruning import prune
 from vst.run_folder import CONFIG, begin, claim_run_folder, finish, goes_on, latest_checkpoint, rewind
@@ -60,6 +61,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     except (UserError, InstantiationException):  # a mistake, in one line
         raise
     except BaseException as error:
+        if is_interrupt(error):
+            ignore_interrupts()  # a second one must not cut off what the first one has to say
         error.add_note(how_to_go_on(output, _given_overrides()))
         raise
 
