@@ -102,7 +102,7 @@ def _append_csv(path: Path, epoch: int, reports: Sequence[LatencyReport]) -> Non
     """Append: a resumed run keeps the rows of the run that it continues."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if is_new:
             writer.writerow(COLUMNS)

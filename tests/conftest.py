@@ -6,14 +6,23 @@ import pytest
 import torch
 
 
+def listen():
+    """Hear Ctrl-C and SIGTERM, also in what is started from here.
+
+    A shell without job control starts its background commands deaf to Ctrl-C, and a command that was interrupted stays
+    deaf to both for the rest of its process.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
+listen()
+
+
 @pytest.fixture(autouse=True)
 def listening():
-    """A shell without job control starts its background commands deaf to Ctrl-C, and what they start is deaf too.
-
-    So is a command that was interrupted, for the rest of its process.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    listen()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "vst.stream": {"vst.pipeline", "vst.progress", "vst.video", "vst.errors"},
     "vst.benchmark": {
         "vst.networks", "vst.runtime", "vst.pipeline", "vst.stream", "vst.video", "vst.cuts", "vst.report_folder",
-        "vst.threads", "vst.errors",
+        "vst.threads", "vst.text", "vst.errors",
     },
     "vst.runtime": {"vst.networks", "vst.checkpoint", "vst.planes", "vst.threads", "vst.errors"},
     "vst.quality": {"vst.runtime", "vst.benchmark", "vst.metrics", "vst.networks", "vst.video"},
@@ -48,6 +48,8 @@ MAY_IMPORT = {
     "vst.weights": {"vst.errors"},
     "vst.names": {"vst.errors"},
     "vst.report_folder": {"vst.errors"},
+    "vst.text": set(),
+    "vst.console": {"vst.text"},
     "vst.task": {
         "vst.networks", "vst.losses", "vst.batch", "vst.checkpoint", "vst.curriculum", "vst.errors",
     },
@@ -55,17 +57,24 @@ MAY_IMPORT = {
     "vst.ranges": set(),
     "vst.rules": {"vst.ranges", "vst.errors", "vst.curriculum"},
     "vst.signatures": {"vst.schema", "vst.errors"},
-    "vst.config": {"vst.schema", "vst.rules", "vst.signatures", "vst.claims", "vst.run_folder", "vst.errors"},
+    "vst.sweep": set(),
+    "vst.jobs": {"vst.sweep", "vst.errors"},
+    "vst.flags": {"vst", "vst.errors"},
+    "vst.help": set(),
+    "vst.config": {
+        "vst.schema", "vst.rules", "vst.signatures", "vst.jobs", "vst.flags", "vst.help", "vst.console", "vst.claims",
+        "vst.run_folder", "vst.errors",
+    },
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
         "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.names",
-        "vst.report_folder", "vst.errors",
+        "vst.report_folder", "vst.text", "vst.errors",
     },
-    "vst.cli": {"vst.errors"},
+    "vst.cli": {"vst", "vst.config", "vst.jobs", "vst.help", "vst.console", "vst.errors"},
     "vst.commands": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
-        "vst.video", "vst.names", "vst.run_folder", "vst.shell", "vst.errors",
+        "vst.video", "vst.names", "vst.jobs", "vst.run_folder", "vst.shell", "vst.errors",
     },
     "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.batch", "vst.errors"},
     "callbacks": {
@@ -77,8 +86,8 @@ MAY_IMPORT = {
 
 # Libraries that only these units may import.
 ONLY_IN = {
-    "hydra": {"vst.commands", "vst.config"},
-    "omegaconf": {"vst.commands", "vst.config"},
+    "hydra": {"vst.commands", "vst.config", "vst.flags", "vst.jobs"},
+    "omegaconf": {"vst.commands", "vst.config", "vst.jobs"},
     "pytorch_lightning": {"vst.commands", "vst.task", "data_modules", "callbacks"},
     "wandb": {"vst.commands", "callbacks"},
     "av": {"vst.video", "vst.live", "vst.studio", "data_modules"},
@@ -97,6 +106,10 @@ LIBRARIES_OF = {
     "vst.report_folder": set(),
     "vst.schedules": set(),
     "vst.curriculum": set(),
+    "vst.text": set(),
+    "vst.console": set(),
+    "vst.sweep": set(),
+    "vst.help": {"yaml"},
     "vst.schema": set(),
     "vst.rules": set(),
     "vst.ranges": set(),

@@ -11,7 +11,7 @@ import io
 import os
 import sys
 
-UNKNOWN_CHARACTER = "backslashreplace"  # a path can still be told from another one, which `?` would hide
+from vst.text import READABLE
 
 
 class _Forgiving(io.TextIOWrapper):
@@ -46,7 +46,7 @@ def secure() -> None:
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):
             kept = {"encoding": stream.encoding, "line_buffering": stream.line_buffering}
-            forgiving = _Forgiving(stream.detach(), errors=UNKNOWN_CHARACTER, **kept)
+            forgiving = _Forgiving(stream.detach(), errors=READABLE, **kept)
             setattr(sys, name, forgiving)
             setattr(sys, f"__{name}__", forgiving)
 

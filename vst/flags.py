@@ -10,7 +10,7 @@ from typing import NoReturn
 from hydra._internal.utils import get_args_parser
 
 from vst import __version__
-from vst.errors import UserError, suggest
+from vst.errors import UserError
 
 
 def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
@@ -24,23 +24,21 @@ def read_flags(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
     for action in parser._actions:
         if "--version" in action.option_strings:
             action.version = f"vst {__version__}"
-    flags, rest = parser.parse_known_args(list(arguments))
-    unknown = [argument for argument in rest if argument.startswith("-")]
+    flags, late = parser.parse_known_args(list(arguments))
+    unknown = [argument for argument in late if argument.startswith("-")]
     if unknown:
         name, _, value = unknown[0].partition("=")
         key = re.sub(r"\W", "_", name.lstrip("-"))
-        known = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-        near = suggest(name, known)
-        raise UserError(f"{unknown[0]}: no such flag{near}; values are given as key=value: {key}={value or '...'}")
-    flags.overrides = [*flags.overrides, *rest]
-    kept = list(arguments)
-    for late in rest:
-        del kept[len(kept) - 1 - kept[::-1].index(late)]
+        raise UserError(f"{name}: no such flag (--help lists them); values are given as {key}={value or '...'}")
+    flags.overrides = [*flags.overrides, *late]
+    others = list(arguments)
+    for override in flags.overrides:
+        del others[len(others) - 1 - others[::-1].index(override)]
     if flags.resolve and not flags.cfg:
         raise UserError("--resolve is for --cfg: write --cfg job --resolve")
     if sum([flags.run, flags.multirun, flags.shell_completion, flags.cfg is not None, flags.info is not None]) > 1:
         raise UserError("only one of --run, --multirun, --cfg, --info and --shell-completion")
-    return flags, [*kept, *rest]
+    return flags, [*others, *flags.overrides]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -67,8 +67,8 @@ def comments(text: str) -> dict[str, str]:
             return
         for key, value in node.value:
             where = f"{path}.{key.value}".strip(".")
-            inside = isinstance(value, yaml.CollectionNode) and not value.flow_style
-            mark = key.end_mark if inside else value.end_mark
+            block = isinstance(value, yaml.CollectionNode) and not value.flow_style
+            mark = key.end_mark if block or value.start_mark.line > key.end_mark.line else value.end_mark
             if sentence := beside(mark.line, mark.column, key.start_mark.column):
                 found[where] = sentence
             walk(value, where)
@@ -135,15 +135,15 @@ def help_text(
     blocks = [
         _wrapped(sentence, 0),
         f"usage: {typed} {'[group=choice ...] ' if chosen else ''}[key=value ...] [flags]",
-        _block("examples:", (f"  {_as_typed(example, command)}" for example in examples)),
+        _block("examples:", (f"  {example}" for example in examples)),
     ]
     if chosen:
         blocks.append(_block("groups, with the choice that is taken by itself:", _groups(files, command, chosen)))
     blocks.append(_block("keys, with their defaults (???: needed):", _keys(own, files.comments(command))))
-    blocks += [_part(files, group, chosen[group], tree) for group in shown]
+    blocks += [_part(files, group, chosen, tree) for group in shown]
     example = f"; with a group beside it, its choices and keys: {typed} {next(iter(chosen))} --help" if chosen else ""
     flags = (row for flag, text in FLAGS.items() for row in _row(flag, text.format(example=example)))
-    return "\n\n".join([*blocks, _block("flags:", flags)])
+    return "\n\n".join([*blocks, _block("flags:", flags)]).replace(f"python {command}.py", typed)
 
 
 def _in_order(files: Explained, choices: Mapping[str, Any]) -> dict[str, str]:
@@ -162,10 +162,6 @@ def overview(commands: Sequence[str], folders: Sequence[Any]) -> str:
     return "\n\n".join([*blocks, "The keys of a command: vst COMMAND --help. The version: vst --version."])
 
 
-def _as_typed(example: str, command: str) -> str:
-    return re.sub(rf"^(python {command}\.py|vst {command})", program(command), example)
-
-
 def _groups(files: Explained, command: str, chosen: Mapping[str, str]) -> Iterator[str]:
     said = files.comments(command)
     for group, choice in chosen.items():
@@ -175,14 +171,18 @@ def _groups(files: Explained, command: str, chosen: Mapping[str, str]) -> Iterat
         yield from _row(f"{group}={choice}", f"{sentence}; or {', '.join(others)}")
 
 
-def _part(files: Explained, group: str, choice: str, tree: Any) -> str:
-    """What the choices of a group are, and the keys of the one that is taken."""
+def _part(files: Explained, group: str, chosen: Mapping[str, str], tree: Any) -> str:
+    """What the choices of a group are, and the keys of the one that is taken, without those of groups within."""
+    choice = chosen[group]
     rows = [row for name in files.choices(group) for row in _row(f"{group}={name}", files.sentence(f"{group}/{name}"))]
+    path = group.replace("/", ".")
     for name in group.split("/"):
         tree = tree.get(name, {})
+    inner = {name: value for name, value in tree.items() if f"{group}/{name}" not in chosen}
+    own = {key: value for key, value in _leaves(inner, path) if _is_set_here(value)}
+    # A file of the package _global_ names its group itself.
     said = {key.removeprefix(f"{group}."): text for key, text in files.comments(f"{group}/{choice}").items()}
-    inner = {f"{group.replace('/', '.')}.{key}": text for key, text in said.items()}
-    keys = [*_keys({key: value for key, value in _leaves(tree, group.replace("/", ".")) if _is_set_here(value)}, inner)]
+    keys = [*_keys(own, {f"{path}.{key}": text for key, text in said.items()})]
     return _block(f"{group}:", [*rows, *([f"keys of {group}={choice}:", *keys] if keys else [])])
 
 
@@ -203,15 +203,15 @@ def _is_set_here(value: Any) -> bool:
 
 
 def _keys(tree: Mapping[str, Any], said: Mapping[str, str]) -> Iterator[str]:
+    """Rows of keys; the sentence of a mapping has a row above those that lie in it."""
+    above: set[str] = set()
     for key, value in _leaves(tree):
-        yield from _row(f"{key}={_value(value)}", _sentence(key, said))
-
-
-def _sentence(key: str, said: Mapping[str, str]) -> str:
-    """The comment beside a key, or beside the mapping that it lies in."""
-    while key and key not in said:
-        key = key.rpartition(".")[0]
-    return said.get(key, "")
+        parents = [key[: dot.start()] for dot in re.finditer(r"\.", key)]
+        for parent in parents:
+            if parent in said and parent not in above:
+                above.add(parent)
+                yield from _row(parent, said[parent])
+        yield from _row(f"{key}={_value(value)}", said.get(key, ""))
 
 
 def _value(value: Any) -> str:

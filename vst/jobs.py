@@ -116,7 +116,7 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def account_of(sweep: Path | None) -> Iterator[None]:
-    """After a sweep in the folder `sweep`, raise UserError with the jobs that failed; after Ctrl-C, say what is done."""
+    """After a sweep in the folder `sweep`, raise UserError with the jobs that failed; after Ctrl-C say what is done."""
     if sweep is None:
         yield
         return
@@ -125,7 +125,8 @@ def account_of(sweep: Path | None) -> Iterator[None]:
         with suppress(_ReportedError):
             yield
     except BaseException as error:
-        print(account.summary() if is_interrupt(error) else account.failures() or "", file=sys.stderr)
+        if said := account.summary() if is_interrupt(error) else account.failures():
+            print(said, file=sys.stderr)
         raise
     if failures := account.failures():
         raise UserError(failures)

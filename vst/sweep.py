@@ -33,7 +33,7 @@ class Account:
     def failures(self) -> str | None:
         """A headline and a line for each job that failed or never ended, or None where all are done."""
         jobs = self._jobs()
-        lines = [_line(job) for job in jobs if job["state"] != "done"]
+        lines = [_line(job, jobs) for job in jobs if job["state"] != "done"]
         return "\n  ".join([f"{len(lines)} of {len(jobs)} jobs failed, in {self.folder}", *lines]) if lines else None
 
     def summary(self) -> str:
@@ -41,7 +41,7 @@ class Account:
         jobs = self._jobs()
         done = sum(job["state"] == "done" for job in jobs)
         headline = f"{done} job{'' if done == 1 else 's'} done, in {self.folder}"
-        return "\n  ".join([headline, *map(_line, jobs)])
+        return "\n  ".join([headline, *(_line(job, jobs) for job in jobs)])
 
     def _jobs(self) -> list[dict[str, Any]]:
         if not self._size():
@@ -55,6 +55,8 @@ class Account:
         return file.stat().st_size if file.is_file() else 0
 
 
-def _line(job: dict[str, Any]) -> str:
+def _line(job: dict[str, Any], jobs: Sequence[dict[str, Any]]) -> str:
+    """The job by what sets it apart from the others, and what became of it."""
+    own = [word for word in job["overrides"] if any(word not in other["overrides"] for other in jobs)]
     said = job["reason"] or {"running": "it has not ended"}.get(job["state"], job["state"])
-    return f"job {job['job']} ({' '.join(job['overrides'])}): {' '.join(said.split())}"
+    return f"job {job['job']} ({' '.join(own or job['overrides'])}): {' '.join(said.split())}"

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from vst.benchmark.results import Benchmark, Value
 from vst.report_folder import report_folder
+from vst.text import READABLE
 
 HEADINGS = {
     "p50_ms": "p50 ms",
@@ -126,14 +127,14 @@ def _write_json(benchmark: Benchmark, path: Path) -> None:
 
 
 def _write_csv(benchmark: Benchmark, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=READABLE) as file:
         writer = csv.DictWriter(file, benchmark.columns)
         writer.writeheader()
         writer.writerows(benchmark.rows)
 
 
 def _write_markdown(benchmark: Benchmark, path: Path) -> None:
-    path.write_text(to_markdown(benchmark), encoding="utf-8")
+    path.write_text(to_markdown(benchmark), encoding="utf-8", errors=READABLE)
 
 
 def _write_chart(benchmark: Benchmark, path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from vst.evaluate.page import page
 from vst.evaluate.results import Evaluation, Row
 from vst.report_folder import report_folder
+from vst.text import READABLE
 
 FILES = ("evaluation.json", "evaluation.csv", "evaluation.html")
 CONSOLE = {
@@ -101,11 +102,11 @@ def _write_json(evaluation: Evaluation, path: Path) -> None:
 
 def _write_csv(evaluation: Evaluation, path: Path) -> None:
     columns, lines = wide(evaluation.rows + evaluation.means(), evaluation.metrics())
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=READABLE) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(lines)
 
 
 def _write_html(evaluation: Evaluation, path: Path) -> None:
-    path.write_text(page(evaluation, number), encoding="utf-8")
+    path.write_text(page(evaluation, number), encoding="utf-8", errors=READABLE)

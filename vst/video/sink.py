@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -160,3 +161,9 @@ class PipeWriter:
                 self._pipe.flush()
         except BrokenPipeError as error:
             raise UserError(f"the program behind the pipe ended after {self._count} frames") from error
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise UserError(
+                "standard output is closed, and output=- sends frames there; send it to a program"
+            ) from error
