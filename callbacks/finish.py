@@ -1,7 +1,5 @@
 """The end of a run: where everything is, and what to type next."""
 
-import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from callbacks.benchmark import FPSBenchmark
+from vst.shell import key_value, relative
 
 INPUT, OUTPUT = "your_video.mp4", "stylised.mp4"
 
@@ -49,7 +48,7 @@ def summary(trainer: pl.Trainer, stylizer: Path) -> list[tuple[str, str]]:
     files += [("metrics", Path(logger.log_dir) / "metrics.csv") for logger in csv_loggers]
     files += [("config", root / "config.yaml"), ("benchmark", root / "benchmark.csv")]
     files += [("resume", Path(x.last_model_path)) for x in trainer.checkpoint_callbacks if _saves_last(x)]
-    lines = [(label, _relative(path)) for label, path in files if path.is_file()]
+    lines = [(label, relative(path)) for label, path in files if path.is_file()]
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             lines += _wandb_lines(logger)
@@ -62,7 +61,7 @@ def summary(trainer: pl.Trainer, stylizer: Path) -> list[tuple[str, str]]:
 
 def next_command(stylizer: Path) -> str:
     """The command that stylises a video with `stylizer`, quoted for the shell and for Hydra where needed."""
-    return f"python stylize.py {_override('checkpoint', _relative(stylizer))} input={INPUT} output={OUTPUT}"
+    return f"python stylize.py {key_value('checkpoint', relative(stylizer))} input={INPUT} output={OUTPUT}"
 
 
 def _saves_last(callback: pl.Callback) -> bool:
@@ -75,19 +74,5 @@ def _wandb_lines(logger: WandbLogger) -> list[tuple[str, str]]:
         return []
     if not run.offline:
         return [("W&B", run.url)]
-    folder = _relative(Path(run.sync_dir))
+    folder = relative(Path(run.sync_dir))
     return [("W&B", folder), ("", f"to upload it: wandb sync {shlex.quote(folder)}")]
-
-
-def _override(key: str, value: str) -> str:
-    """`key=value` for the command line; Hydra gives `=`, commas, brackets and spaces a meaning."""
-    if re.fullmatch(r"[A-Za-z0-9_./+-]+", value):
-        return f"{key}={value}"
-    escaped = value.replace('"', r"\"")
-    return shlex.quote(f'{key}="{escaped}"')
-
-
-def _relative(path: Path) -> str:
-    """Relative to the working folder where `path` lies below it, else absolute."""
-    path = Path(os.path.abspath(path))  # without the `..` that Path.absolute keeps
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,21 +1,123 @@
-"""A W&B logger that never asks for an account: online where the user is logged in, else offline."""
+"""Loggers that training never fails or waits for: metrics.csv, and W&B online where it answers, else offline."""
 
+import csv
 import logging
 import netrc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from pytorch_lightning.loggers import WandbLogger
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from vst.errors import UserError, suggest
+from vst.run_folder import goes_on
 
 log = logging.getLogger(__name__)
 
 MODES = ("auto", "online", "offline", "disabled")
 # W&B's own variable knows two older names.
 ALIASES = {"run": "online", "dryrun": "offline"}
+BY_VARIABLE = "set by WANDB_MODE"
+INIT_SECONDS = 8.0  # for W&B's server to answer; WANDB_INIT_TIMEOUT gives it another time
+FINISH_SECONDS = 30.0  # for the rest to be sent at the end of a run
+
+
+class MetricsLogger(CSVLogger):
+    """Lightning's CSVLogger, which goes on with the metrics.csv that is there, and holds all when a checkpoint does."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        if self._experiment is None:
+            self._experiment = _Appending(log_dir=self.log_dir)
+        return self._experiment
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        self.save()
+
+
+class _Appending(ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        """Lightning would delete the file here."""
+        if os.path.isfile(self.metrics_file_path):
+            with open(self.metrics_file_path, newline="") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+
+
+class PatientWandbLogger(WandbLogger):
+    """A WandbLogger that goes offline where the server cannot be used, and off where W&B breaks down altogether.
+
+    Args:
+        must_be_online: at the start, raise UserError instead of going offline.
+        options: of WandbLogger; `mode` is online, offline or disabled.
+    """
+
+    def __init__(self, must_be_online: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._must_be_online = must_be_online
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        while self._experiment is None:
+            try:
+                return super().experiment
+            except Exception as error:  # of W&B, its service, the network, or the settings of either
+                if self._must_be_online:
+                    raise UserError(
+                        f"W&B: {_server()} cannot be used ({_reason(error)}); check network and API key, or choose "
+                        "logger.wandb.mode=auto"
+                    ) from error
+                self._step_back(f"{_server()} cannot be used", error)
+        return self._experiment
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        _ = self.experiment
+        self._outlive(super().log_hyperparams, *args, **kwargs)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self._outlive(super().log_metrics, metrics, step)
+
+    def _outlive(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """A run is worth more than its curves: where W&B breaks down, training goes on, and the curves offline."""
+        try:
+            function(*args, **kwargs)
+        except Exception as error:
+            self._must_be_online = False
+            self._step_back("it broke down", error)
+            self._outlive(function, *args, **kwargs)
+
+    def _step_back(self, what: str, error: Exception) -> None:
+        """From online to offline, from offline to disabled, with a line. Raises `error` where W&B is disabled."""
+        import wandb
+
+        mode = self._wandb_init["mode"]
+        if mode == "disabled":
+            raise error
+        self._wandb_init["mode"] = MODES[MODES.index(mode) + 1]
+        self._wandb_init["id"] = self.version  # it stays one run
+        log.warning("W&B: %s, since %s (%s)", self._wandb_init["mode"], what, _reason(error))
+        self._experiment = None
+        for end in (wandb.finish, wandb.teardown):  # its process may be gone, and the next run starts another
+            with suppress(Exception):
+                end()
+        wandb.setup(wandb.Settings(silent=True))
+
+
+def _server() -> str:
+    import wandb
+
+    return wandb.setup().settings.base_url
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def wandb_logger(
@@ -25,35 +127,53 @@ def wandb_logger(
     group: str | None = None,
     mode: str = "auto",
     tags: Sequence[str] | None = None,
+    resume: str | None = None,
 ) -> WandbLogger:
     """Build a quiet `WandbLogger` whose files lie in `save_dir`/wandb.
 
     `mode`: `auto` obeys the environment variable WANDB_MODE or the command `wandb offline` where one of them
     was used, otherwise takes `online` if W&B knows an API key (WANDB_API_KEY, netrc file or W&B settings) and
     `offline` if not; `online`, `offline` and `disabled` are taken as they are. Nothing is ever asked on the
-    terminal, and offline needs neither network nor account. One log line says which mode it is and why.
+    terminal, and offline needs neither network nor account. One log line says which mode it is and why. Where the
+    server does not answer in time or refuses, a run that `auto` has taken online goes offline, with a line.
+
+    `resume`: the checkpoint that training goes on from. Within `save_dir`, the W&B run there is gone on with.
 
     Raises:
-        UserError: W&B is not installed, an unknown mode, or `online` without an API key.
+        UserError: W&B is not installed, an unknown mode, or `online` without an API key. Later, when the run is
+            opened: it was asked for online, and the server cannot be used.
     """
     try:
         import wandb
     except ModuleNotFoundError as error:
         raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
-    mode, reason = _resolve(mode)
+    wandb.setup(wandb.Settings(silent=True))
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # by which W&B reports of itself
+    asked, (mode, reason) = mode, _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
     save_dir = Path(save_dir).resolve()  # W&B's own process may have been started in another folder
     save_dir.mkdir(parents=True, exist_ok=True)
     # WandbLogger(offline=True) would set WANDB_MODE for the whole process, so for the next run of a sweep.
-    return WandbLogger(
+    settings = wandb.Settings(silent=True, finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
+    if "WANDB_INIT_TIMEOUT" not in os.environ:
+        settings.init_timeout = INIT_SECONDS
+    return PatientWandbLogger(
+        must_be_online=asked == "online" or (asked == "auto" and reason == BY_VARIABLE),
+        id=_run_id(save_dir) if goes_on(save_dir, resume) else None,
         name=name,
         save_dir=save_dir,
         project=project,
         group=group,
         mode=mode,
         tags=None if tags is None else list(tags),
-        settings=wandb.Settings(silent=True),
+        settings=settings,
     )
+
+
+def _run_id(save_dir: Path) -> str | None:
+    """The id of the latest W&B run in `save_dir`: its log is wandb/<name>/run-<id>.wandb."""
+    logs = sorted(save_dir.glob("wandb/*run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime)
+    return logs[-1].stem.removeprefix("run-") if logs else None
 
 
 def _resolve(mode: str) -> tuple[str, str]:
@@ -81,7 +201,7 @@ def _chosen_outside() -> tuple[str | None, str]:
         value = ALIASES.get(value, value)
         if value not in MODES[1:]:
             raise UserError(f"WANDB_MODE is {value!r}: choose one of {', '.join(MODES[1:])}")
-        return value, "set by WANDB_MODE"
+        return value, BY_VARIABLE
     setting = ALIASES.get(wandb.setup().settings.mode, wandb.setup().settings.mode)
     if setting in ("offline", "disabled"):
         return setting, "set in the W&B settings file"

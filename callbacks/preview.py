@@ -175,14 +175,9 @@ def side_by_side(inputs: Tensor, stylised: Tensor) -> np.ndarray:
 def _log_to_wandb(logger: WandbLogger, png: Path, title: str, step: int) -> None:
     import wandb
 
-    # No `step` argument: Lightning gives W&B its x axis as an ordinary value.
-    logger.experiment.log(
-        {
-            "preview/strip": wandb.Image(str(png), caption=title),
-            "preview/video": wandb.Video(str(png.with_suffix(".mp4")), caption=title, format="mp4"),
-            "trainer/global_step": step,
-        }
-    )
+    picture = wandb.Image(str(png), caption=title)
+    video = wandb.Video(str(png.with_suffix(".mp4")), caption=title, format="mp4")
+    logger.log_metrics({"preview/strip": picture, "preview/video": video}, step)
 
 
 def _image(picture: Tensor) -> Image.Image:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from data_modules.loader import ClipLoader, hand_over, workers_that_fit
+from data_modules.loader import ClipLoader, hand_over, workers_allowed, workers_that_fit
 from data_modules.sensor import Sensor
 from vst.batch import Clip, ClipBatch
 from vst.errors import UserError
@@ -267,8 +267,9 @@ class ClipDataModule(pl.LightningDataModule):
         if hasattr(task, "frames_of_batch"):
             plan = FramePlan(task, self._batches_per_epoch() * self.trainer.max_epochs, self.batch_size)
         sampler = EpochSampler(samples, getattr(task, "epochs_done", 0), plan)
-        batch_bytes = self.batch_size * collate([dataset[0]]).nbytes if self.num_workers else 0
-        return self._loader(dataset, self.batch_size, workers_that_fit(self.num_workers, batch_bytes), sampler)
+        workers = workers_allowed(self.num_workers)
+        batch_bytes = self.batch_size * collate([dataset[0]]).nbytes if workers else 0
+        return self._loader(dataset, self.batch_size, workers_that_fit(workers, batch_bytes), sampler)
 
     def _batches_per_epoch(self) -> int:
         """As Lightning will count them: it does so only after the workers have been asked for their first items."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,16 @@ def _message(error: Exception) -> str | None:
 def hand_over(batch: ClipBatch) -> ClipBatch:
     """Move a worker's batch into shared memory here, where a failure is told; torch's queue would lose both."""
     return batch if get_worker_info() is None else batch.share_memory()
+
+
+def workers_allowed(num_workers: int) -> int:
+    """`num_workers`, or 0 with a warning where Python forbids them: in a pool's process, as of parallel launchers."""
+    if not num_workers or not multiprocessing.current_process().daemon:
+        return num_workers
+    log.warning(
+        "data      num_workers=%d turned off: this is a launcher's process, which may not start its own", num_workers
+    )
+    return 0
 
 
 def workers_that_fit(num_workers: int, batch_bytes: int) -> int:

@@ -5,9 +5,24 @@ import numpy as np
 import pytest
 import torch
 
-# A shell without job control starts its background commands deaf to Ctrl-C, and what they start is deaf too.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def listen():
+    """Hear Ctrl-C and SIGTERM, also in what is started from here.
+
+    A shell without job control starts its background commands deaf to Ctrl-C, and a command that was interrupted stays
+    deaf to both for the rest of its process.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
+listen()
+
+
+@pytest.fixture(autouse=True)
+def listening():
+    listen()
 
 
 @pytest.fixture(autouse=True, scope="session")

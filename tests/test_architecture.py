@@ -16,6 +16,9 @@ PACKAGES = ("vst", "data_modules", "callbacks", "conf")
 MAY_IMPORT = {
     "vst": {"vst.checkpoint", "vst.stream", "vst.threads"},
     "vst.errors": set(),
+    "vst.shell": set(),
+    "vst.claims": {"vst.errors"},
+    "vst.run_folder": {"vst.claims", "vst.shell", "vst.errors"},
     "vst.threads": set(),
     "vst.cache": {"vst.errors"},
     "vst.batch": set(),
@@ -61,7 +64,8 @@ MAY_IMPORT = {
     "vst.flags": {"vst", "vst.errors"},
     "vst.help": set(),
     "vst.config": {
-        "vst.schema", "vst.rules", "vst.signatures", "vst.jobs", "vst.flags", "vst.help", "vst.console", "vst.errors",
+        "vst.schema", "vst.rules", "vst.signatures", "vst.jobs", "vst.flags", "vst.help", "vst.console", "vst.claims",
+        "vst.run_folder", "vst.errors",
     },
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
@@ -72,11 +76,13 @@ MAY_IMPORT = {
     "vst.commands": {
         "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
-        "vst.video", "vst.names", "vst.items", "vst.progress", "vst.cache", "vst.errors",
+        "vst.video", "vst.names", "vst.items", "vst.progress", "vst.cache", "vst.jobs", "vst.run_folder", "vst.shell",
+        "vst.errors",
     },
     "data_modules": {"vst.video", "vst.flow", "vst.cuts", "vst.cache", "vst.batch", "vst.errors"},
     "callbacks": {
-        "vst.video", "vst.networks", "vst.stream", "vst.checkpoint", "vst.benchmark", "vst.batch", "vst.errors",
+        "vst.video", "vst.networks", "vst.stream", "vst.checkpoint", "vst.benchmark", "vst.batch", "vst.run_folder",
+        "vst.shell", "vst.errors",
     },
     "conf": set(),
 }  # fmt: skip
@@ -95,6 +101,9 @@ ONLY_IN = {
 LIBRARIES_OF = {
     "vst": {"vst.checkpoint", "vst.stream"},
     "vst.errors": set(),
+    "vst.shell": set(),
+    "vst.claims": {"filelock"},
+    "vst.run_folder": set(),
     "vst.threads": set(),
     "vst.cache": {"platformdirs"},
     "vst.names": set(),

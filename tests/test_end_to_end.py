@@ -125,7 +125,9 @@ def test_an_interrupted_run_resumes_bit_for_bit(run):
             assert all(torch.equal(value, b["state"][index][key]) for key, value in state.items())
 
 
-def test_ctrl_c_leaves_what_resuming_and_stylising_need(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_what_resuming_and_stylising_need(tmp_path, number):
+    """Pressed twice, in a terminal, which also sends it to worker processes."""
     command = [sys.executable, str(ROOT / "train.py"), *SMOKE, "output_dir=run", "trainer.max_epochs=500", "logger=csv"]
     process = subprocess.Popen(
         [*command, "~callbacks.preview"],
@@ -134,26 +136,32 @@ def test_ctrl_c_leaves_what_resuming_and_stylising_need(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 60
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
+    time.sleep(0.3)
+    os.killpg(process.pid, number)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in printed, printed
     assert load_stylizer(tmp_path / "run" / "stylizer.pt")
     assert read_training(last)["trainer"]["max_epochs"] == 500
+    assert printed.splitlines()[-1] == "python train.py resume=run/checkpoints/last.ckpt"
 
 
 def test_resuming_keeps_to_the_settings_of_the_run(run):
     folder, _, cwd = run
+    (cwd / "other").mkdir()
+    (cwd / "other/config.yaml").touch()
     last = f"resume={folder}/checkpoints/last.ckpt"
     for arguments, message in (
         ([last, "output_dir=a"], "has finished its 2 epochs"),
         ([last, "output_dir=b", "trainer.max_epochs=3", "seed=7"], "seed=7: the run to resume has other settings"),
-        ([last, f"output_dir={folder}", "trainer.max_epochs=3"], "holds a run already"),
+        ([last, "output_dir=other", "trainer.max_epochs=3"], "output_dir=other: holds a run already"),
     ):
         result = vst("train.py", *arguments, cwd=cwd, check=False)
         assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr

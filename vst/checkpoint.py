@@ -154,6 +154,11 @@ def read_training(path: Path | str) -> dict[str, Any]:
     return checkpoint["config"]
 
 
+def read_progress(path: Path | str) -> dict[str, int]:
+    """How far the run was that wrote a Lightning checkpoint: its `clips_seen`, `batches_seen` and `epochs_done`."""
+    return _read(Path(path))["progress"]
+
+
 def check_resumable(path: Path | str, state: dict[str, torch.Tensor], max_epochs: int) -> None:
     """Refuse a checkpoint that the training of a task with the state dictionary `state` cannot continue from.
 

@@ -45,16 +45,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from vst.claims import claim, claim_new, release_claims
 from vst.console import secure
 from vst.errors import UserError, suggest
 from vst.flags import read_flags
 from vst.help import help_text
 from vst.jobs import Task, account_of, as_job, exit_codes
 from vst.rules import broken_rules
+from vst.run_folder import claim_run_folder, goes_on
 from vst.schema import PASSED_IN_CODE
 from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
 
-__all__ = ["command", "compose_or_explain", "plain", "validate"]
+__all__ = ["claim_output", "command", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
@@ -308,13 +310,13 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
                     if explained(config_name, given):
                         return
                     sys.argv = [before[0], *map(_readable, read_flags(given)[1])]
-                    sweep = _preflight(config_name, schema, sys.argv[1:])
-                    if sweep is not None:  # said once, since a name by the time would be another one in a second
-                        sys.argv.append(f"hydra.sweep.dir={_quoted(str(sweep))}")
+                    sweep, folder = _preflight(config_name, schema, sys.argv[1:])
+                    sys.argv += folder
                     with account_of(sweep), _hydra_raises(in_sweep=sweep is not None):
                         run_hydra()
             finally:
                 sys.argv = before
+                release_claims()
 
         return main
 
@@ -337,19 +339,55 @@ def explained(config_name: str, arguments: Sequence[str]) -> bool:
     return bool(flags.help)
 
 
-def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> Path | None:
-    """Refuse arguments that cannot run. The folder of the sweep, if they ask for one."""
+def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Refuse arguments that cannot run; of those that can, claim the folder.
+
+    Returns the folder of the sweep, if they ask for one, and further arguments that name what was claimed.
+    """
     args, _ = read_flags(arguments)
     only_shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion)
     if any(only_shows) or args.experimental_rerun or args.config_path:
-        return None
+        return None, []
     name = args.config_name or config_name
     cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
     in_sweep = args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
     if in_sweep and any(override.startswith("output_dir=") for override in args.overrides):
         raise UserError("output_dir: each job of a sweep has its own; give hydra.sweep.dir=FOLDER instead")
-    _check_folder(cfg.hydra.sweep.dir if in_sweep else cfg.hydra.run.dir)
-    return Path(cfg.hydra.sweep.dir) if in_sweep else None
+    if in_sweep:
+        sweep = claim_output(cfg, "hydra.sweep.dir")
+        return sweep, [f"hydra.sweep.dir={_quoted(str(sweep))}"]
+    return None, _run_folder(cfg)
+
+
+def _run_folder(cfg: DictConfig) -> list[str]:
+    """Claim the folder that Hydra would make and write into unasked; the arguments that let it take this one.
+
+    They are needed: a name made of the time would be another one a second later.
+    """
+    folder = str(cfg.hydra.run.dir)
+    if folder == ".":  # Hydra writes nothing; what the command writes, it claims itself
+        return []
+    resume = cfg.get("resume")
+    claimed = claim_run_folder(folder, is_default=_is_named_by_time(cfg, "hydra.run.dir"), resume=resume)
+    kept = ["hydra.output_subdir=null"] if goes_on(claimed, resume) else []  # .hydra tells how the run began
+    return [f"hydra.run.dir={_quoted(str(claimed))}", *kept]
+
+
+def claim_output(cfg: DictConfig, key: str) -> Path:
+    """Claim the folder `key` for this process; a default, which is a name made of the time, gives way to a free one.
+
+    Raises UserError: it cannot be made, or another process writes there.
+    """
+    folder = str(OmegaConf.select(cfg, key))
+    return claim_new(folder, key) if _is_named_by_time(cfg, key) else claim(folder, key)
+
+
+def _is_named_by_time(cfg: DictConfig, key: str) -> bool:
+    value: Any = OmegaConf.to_container(cfg, resolve=False, structured_config_mode=SCMode.DICT)
+    for name in key.split("."):
+        value = value[name]
+    echo = re.fullmatch(r"\$\{([\w.]+)\}", str(value))
+    return _is_named_by_time(cfg, echo[1]) if echo else "${now:" in str(value)
 
 
 def _readable(argument: str) -> str:
@@ -371,17 +409,6 @@ def _readable(argument: str) -> str:
 
 def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _check_folder(path: str) -> None:
-    """Refuse a run folder that cannot be made: Hydra would answer with a traceback."""
-    missing = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output_dir={path}: cannot be made ({error.strerror}); give another folder") from error
-    for made in missing:  # Hydra makes it, a moment later and so perhaps under another name
-        made.rmdir()
 
 
 def _hydra_raises(in_sweep: bool) -> AbstractContextManager[None]:

@@ -45,6 +45,7 @@ def as_job(task: Task, check: Callable[[DictConfig], None]) -> Task:
             if (message := _user_mistake(error)) is None:
                 raise
             print_error(message)
+            _print_notes(error)
             sys.exit(1)
 
     return job
@@ -59,7 +60,7 @@ def _of_sweep(task: Task, check: Callable[[DictConfig], None], cfg: DictConfig) 
         check(cfg)
         result = task(cfg)
     except (Exception, SystemExit) as error:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             note("interrupted")
             raise
         message = _user_mistake(error)
@@ -85,7 +86,7 @@ def _user_mistake(error: BaseException) -> str | None:
     cause = error.__cause__ if isinstance(error, InstantiationException) else error
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({cause.filename})" if cause.filename else ""
-        return f"the disk is full{where}; free some space, then start again or resume= from the last checkpoint"
+        return f"the disk is full{where}; free some space, then go on or start again"
     if isinstance(cause, UserError):
         return str(cause)
     if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
@@ -105,9 +106,11 @@ def exit_codes() -> Iterator[None]:
         print_error(str(error))
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as error:
-        if not _is_interrupt(error):
+        if not is_interrupt(error):
             raise
+        ignore_interrupts()
         print("interrupted", file=sys.stderr)
+        _print_notes(error)
         sys.exit(130)
 
 
@@ -122,18 +125,31 @@ def account_of(sweep: Path | None) -> Iterator[None]:
         with suppress(_ReportedError):
             yield
     except BaseException as error:
-        if said := account.summary() if _is_interrupt(error) else account.failures():
+        if said := account.summary() if is_interrupt(error) else account.failures():
             print(said, file=sys.stderr)
         raise
     if failures := account.failures():
         raise UserError(failures)
 
 
-def _is_interrupt(error: BaseException) -> bool:
+def is_interrupt(error: BaseException) -> bool:
     """Whether Ctrl-C ends the program. Lightning turns it into exit code 1."""
     if isinstance(error, SystemExit):
         return isinstance(error.__context__, KeyboardInterrupt)
     return isinstance(error, KeyboardInterrupt)
+
+
+def ignore_interrupts() -> None:
+    """Once Ctrl-C or SIGTERM has been heard and the program is at its end, do not listen to more of them."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _print_notes(error: BaseException) -> None:
+    """What the command has added to an exception, such as how to go on. Below a traceback Python prints it itself."""
+    for note in getattr(error, "__notes__", ()):
+        print(note, file=sys.stderr, flush=True)
 
 
 def print_error(message: str) -> None:

@@ -142,5 +142,7 @@ def wandb_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     monkeypatch.setenv("NETRC", str(home / "netrc"))
     for variable in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_DIR"):
         monkeypatch.setenv(variable, str(home))
+    wandb.teardown()  # it reads the environment once, and remembers keys
     yield home
     wandb.finish()
+    wandb.teardown()

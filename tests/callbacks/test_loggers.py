@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+import wandb
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
 from callbacks.benchmark import FPSBenchmark
 from callbacks.finish import RunSummary
-from callbacks.loggers import wandb_logger
+from callbacks.loggers import MetricsLogger, wandb_logger
 from callbacks.preview import Preview
 from vst.errors import UserError
 
@@ -101,6 +103,28 @@ def test_mistakes_are_told(tmp_path, monkeypatch):
         wandb_logger("vst", tmp_path)
 
 
+def test_a_run_that_goes_on_in_its_folder_is_one_run(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    resume = str(tmp_path / "checkpoints/last.ckpt")
+    ids = []
+    for folder, given in ((tmp_path, None), (tmp_path, resume), (tmp_path / "other", resume), (tmp_path, resume)):
+        logger = wandb_logger("vst", folder, mode="offline", resume=given)
+        ids.append(logger.experiment.id)
+        wandb.finish()
+    assert ids[0] == ids[1] == ids[3] != ids[2]
+
+
+def test_metrics_go_on_in_their_file_and_are_in_it_when_a_checkpoint_is(tmp_path):
+    first = MetricsLogger(tmp_path, name="", version="")
+    first.log_metrics({"a": 1.0}, step=0)
+    first.after_save_checkpoint(ModelCheckpoint())
+    assert (tmp_path / "metrics.csv").read_text().split() == ["a,step", "1.0,0"]
+    second = MetricsLogger(tmp_path, name="", version="")
+    second.log_metrics({"a": 2.0, "b": 3.0}, step=1)
+    second.finalize("failed")
+    assert (tmp_path / "metrics.csv").read_text().split() == ["a,b,step", "1.0,,0", "2.0,3.0,1"]
+
+
 def test_disabled_run_writes_nothing(task, data, make_trainer, tmp_path, capsys):
     logger = wandb_logger("vst", tmp_path, mode="disabled")
     make_trainer(Preview(video_seconds=0.1), RunSummary(), logger=logger).fit(task, data)
@@ -109,8 +133,6 @@ def test_disabled_run_writes_nothing(task, data, make_trainer, tmp_path, capsys)
 
 
 def test_offline_run_holds_media_and_numbers(task, data, make_trainer, tmp_path, capsys, monkeypatch):
-    import wandb
-
     monkeypatch.chdir(tmp_path)
     logger = wandb_logger("vst", tmp_path, name="try", group="tests", mode="offline", tags=["a"])
     callbacks: list[pl.Callback] = [

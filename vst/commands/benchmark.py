@@ -21,9 +21,9 @@ from vst.benchmark.pipeline import run_pipeline
 from vst.benchmark.report import check_folder, log_benchmark, table, write_reports
 from vst.benchmark.results import Benchmark
 from vst.checkpoint import load_stylizer
-from vst.commands.common import CHECKPOINTS, EXPORTED, ending, open_device, quiet_libraries
+from vst.commands.common import CHECKPOINTS, EXPORTED, build_trainer, ending, open_device, open_loggers, quiet_libraries
 from vst.commands.train import build_task, describe_device, describe_model
-from vst.config import command, compose_or_explain, plain
+from vst.config import claim_output, command, compose_or_explain, plain
 from vst.errors import UserError, suggest
 from vst.evaluate.circumstances import circumstances
 from vst.networks import build_stylizer
@@ -38,11 +38,12 @@ WARMUP_STEPS = 5
 @command("benchmark", BenchmarkConfig)
 def benchmark(cfg: DictConfig) -> None:
     """Measure the speed of models and engines, of a film from file to file, or of training."""
+    cfg.output = str(claim_output(cfg, "output"))
     folder = check_folder(cfg.output, cfg.overwrite)
     asked, device = plain(cfg), open_device(cfg.device)
     settings = circumstances(device)
     measure = {"models": _measure_models, "pipeline": _measure_pipeline, "training": _measure_training}[cfg.mode]
-    loggers = list(instantiate(cfg.logger).values())
+    loggers = open_loggers(cfg.logger)
     with ending(loggers):
         result = measure(asked, device, settings)
         for logger in loggers:
@@ -94,7 +95,7 @@ def measure_training(overrides: Sequence[str], steps: int, output: str | Path, s
     task, data = build_task(cfg, style.name), instantiate(cfg.data, style=style)
     meter = instantiate({"_target_": "callbacks.throughput.Throughput", "warmup": WARMUP_STEPS})
     options = {"logger": False, "enable_checkpointing": False, "limit_val_batches": 0, "limit_train_batches": total}
-    trainer = instantiate(cfg.trainer, callbacks=[meter], default_root_dir=str(output), **options)
+    trainer = build_trainer(cfg.trainer, callbacks=[meter], default_root_dir=str(output), **options)
     trainer.fit(task, datamodule=data)
     settings = settings | {"device": describe_device(trainer), "train": list(overrides), "data": data.describe()}
     row = {"precision": str(trainer.precision), "batch": cfg.data.batch_size, "clip": cfg.clip_length}

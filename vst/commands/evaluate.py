@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from vst.commands.common import ending, open_device
-from vst.config import command, plain
+from vst.commands.common import ending, open_device, open_loggers
+from vst.config import claim_output, command, plain
 from vst.evaluate import check_folder, evaluate_videos, log_evaluation, tables, write_reports
 from vst.schema import EvaluateConfig
 
@@ -17,8 +16,9 @@ from vst.schema import EvaluateConfig
 @command("evaluate", EvaluateConfig)
 def evaluate(cfg: DictConfig) -> None:
     """Measure checkpoints and finished videos on clips."""
+    cfg.output = str(claim_output(cfg, "output"))
     folder = check_folder(cfg.output, cfg.overwrite)
-    loggers = list(instantiate(cfg.logger).values())
+    loggers = open_loggers(cfg.logger)
     asked = plain(cfg)
     options = ("clips", "videos", "styles", "width", "frames", "metrics", "controls", "drift_frames", "attack_steps")
     with ending(loggers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,20 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from vst.checkpoint import check_resumable, read_stylizer, read_training, streak_of
-from vst.commands.common import ending, quiet_libraries
+from vst.checkpoint import check_resumable, read_progress, read_stylizer, read_training, streak_of
+from vst.commands.common import build_trainer, ending, quiet_libraries
 from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
+from vst.jobs import ignore_interrupts, is_interrupt
 from vst.networks import NO_PART, build_stylizer
 from vst.pruning import prune
+from vst.run_folder import CONFIG, begin, claim_run_folder, finish, goes_on, latest_checkpoint, rewind
 from vst.schema import TrainConfig
+from vst.shell import key_value, relative
 from vst.task import StyleTransferTask
 
 log = logging.getLogger("vst")
@@ -45,9 +50,24 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
-    """Build everything from the configuration, train, and return (metrics, objects)."""
+    """Build everything from the configuration, train, and return (metrics, objects).
+
+    An exception that breaks it off gets a note that says how to go on, or to start anew.
+    """
     quiet_libraries()
     output = _output_dir(cfg)
+    try:
+        return _run_in(output, cfg)
+    except (UserError, InstantiationException):  # a mistake, in one line
+        raise
+    except BaseException as error:
+        if is_interrupt(error):
+            ignore_interrupts()  # a second one must not cut off what the first one has to say
+        error.add_note(how_to_go_on(output, _given_overrides()))
+        raise
+
+
+def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
         validate(cfg, TrainConfig)  # a run of another version may lack a key
@@ -65,6 +85,7 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     log.info("model     %s", describe_model(task))
     if cfg.resume is not None:
         check_resumable(cfg.resume, task.state_dict(), cfg.trainer.max_epochs)
+        _check_is_latest(cfg.resume, output)
     elif cfg.init_from is not None:
         log.info("init_from %s", task.start_from(cfg.init_from, smaller=cfg.prune))
     if cfg.resume is None:
@@ -74,17 +95,22 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     log.info("data      %s", data.describe())
     callbacks = list(instantiate(cfg.callbacks).values())
     loggers = list(instantiate(cfg.logger).values())
-    one = {"devices": 1} if cfg.trainer.get("devices", "auto") == "auto" else {}
-    trainer = instantiate(cfg.trainer, **one, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
+    trainer = build_trainer(cfg.trainer, callbacks=callbacks, logger=loggers, default_root_dir=str(output))
     log.info("device    %s, precision %s", describe_device(trainer), trainer.precision)
     log.info("output    %s", output)
-    config = plain(cfg)
-    task.run_config = OmegaConf.to_container(cfg, resolve=False)
-    OmegaConf.save(OmegaConf.create(config), output / "config.yaml")
-    for logger in loggers:
-        logger.log_hyperparams({**config, "origin": data.describe()})
+    begin(output)
+    own = {}
+    if goes_on(output, cfg.resume):
+        rewind(output, *_progress_of(cfg.resume))
+        own = {"resume": None}  # it is one run, which did not come from another
+    config = plain(cfg) | own
+    task.run_config = OmegaConf.to_container(cfg, resolve=False) | own
+    OmegaConf.save(OmegaConf.create(config), output / CONFIG)
     with ending(loggers):
+        for logger in loggers:
+            logger.log_hyperparams({**config, "origin": data.describe()})
         trainer.fit(task, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
+    finish(output)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return metrics, {"task": task, "data": data, "trainer": trainer, "style": style}
 
@@ -185,15 +211,39 @@ def describe_device(trainer: pl.Trainer) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
+def how_to_go_on(output: Path, overrides: Sequence[str]) -> str:
+    """Two lines for a run that broke off: the command to go on with, or to start anew with `overrides`."""
+    checkpoint = latest_checkpoint(output)
+    if checkpoint is None:
+        again = shlex.join(["python", "train.py", *overrides])
+        return f"before the first checkpoint, so there is nothing to go on from; to start anew:\n{again}"
+    command = f"python train.py {key_value('resume', relative(checkpoint))}"
+    return f"to go on after epoch {_progress_of(checkpoint)[1]}, in the same folder:\n{command}"
+
+
+def _check_is_latest(resume: str, output: Path) -> None:
+    """UserError where a run would go on from a checkpoint that it has left behind."""
+    if not goes_on(output, resume):
+        return
+    latest = latest_checkpoint(output)
+    if _progress_of(latest) > _progress_of(resume):
+        raise UserError(
+            f"resume={resume}: the run went further, to {latest}, which would be overwritten; resume from there, or "
+            "give a new folder: output_dir=..."
+        )
+
+
+def _progress_of(checkpoint: str | Path) -> tuple[int, int]:
+    """Batches and whole epochs that a run had done."""
+    progress = read_progress(checkpoint)
+    return progress["batches_seen"], progress["epochs_done"]
+
+
 def _output_dir(cfg: DictConfig) -> Path:
     """The run folder that Hydra made (a sweep gives each job its own), written back so that the groups see it."""
     if HydraConfig.initialized():
         cfg.output_dir = os.path.relpath(HydraConfig.get().runtime.output_dir)
-    output = Path(cfg.output_dir)
-    if (output / "config.yaml").exists():
-        raise UserError(f"output_dir={output}: holds a run already, which would be overwritten; give another folder")
-    output.mkdir(parents=True, exist_ok=True)
-    return output
+    return claim_run_folder(cfg.output_dir, resume=cfg.resume)
 
 
 def _given_overrides() -> list[str]:
