@@ -49,9 +49,15 @@ MAY_IMPORT = {
     },
     "vst.schema": set(),
     "vst.ranges": set(),
-    "vst.rules": {"vst.ranges", "vst.errors", "vst.curriculum"},
+    "vst.lookup": set(),
+    "vst.model_rules": {"vst.lookup", "vst.networks"},
+    "vst.rules": {"vst.lookup", "vst.model_rules", "vst.ranges", "vst.errors", "vst.curriculum"},
     "vst.signatures": {"vst.schema", "vst.errors"},
-    "vst.config": {"vst.schema", "vst.rules", "vst.signatures", "vst.errors"},
+    "vst.overrides": {"vst.signatures"},
+    "vst.companions": {"vst.lookup"},
+    "vst.config": {
+        "vst.schema", "vst.rules", "vst.signatures", "vst.overrides", "vst.companions", "vst.errors",
+    },
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
         "vst", "vst.metrics", "vst.flow", "vst.video", "vst.cuts", "vst.checkpoint", "vst.networks", "vst.names",
@@ -59,7 +65,7 @@ MAY_IMPORT = {
     },
     "vst.cli": {"vst.errors"},
     "vst.commands": {
-        "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
+        "vst.task", "vst.config", "vst.companions", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
         "vst.video", "vst.names", "vst.errors",
     },
@@ -72,8 +78,8 @@ MAY_IMPORT = {
 
 # Libraries that only these units may import.
 ONLY_IN = {
-    "hydra": {"vst.commands", "vst.config"},
-    "omegaconf": {"vst.commands", "vst.config"},
+    "hydra": {"vst.commands", "vst.config", "vst.overrides", "vst.companions"},
+    "omegaconf": {"vst.commands", "vst.config", "vst.overrides", "vst.companions"},
     "pytorch_lightning": {"vst.commands", "vst.task", "data_modules", "callbacks"},
     "wandb": {"vst.commands", "callbacks"},
     "av": {"vst.video", "vst.live", "vst.studio", "data_modules"},
@@ -89,6 +95,7 @@ LIBRARIES_OF = {
     "vst.schedules": set(),
     "vst.curriculum": set(),
     "vst.schema": set(),
+    "vst.lookup": set(),
     "vst.rules": set(),
     "vst.ranges": set(),
     "vst.signatures": set(),

@@ -22,7 +22,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import re
 import signal
 import sys
 import threading
@@ -39,15 +38,16 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import env_override, setup_globals
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from vst.companions import brought_along
 from vst.errors import UserError, suggest
+from vst.overrides import as_meant, needs_flag, parsed_overrides, sweep_values, wants_sweep
 from vst.rules import broken_rules
 from vst.schema import PASSED_IN_CODE
 from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
@@ -56,7 +56,6 @@ __all__ = ["command", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
-MAX_SWEEP_VALUES = 16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
 
 Task = Callable[[DictConfig], Any]
 
@@ -152,44 +151,33 @@ def compose_or_explain(
 
 
 def _compose_checked(
-    config_name: str, overrides: Sequence[str], schema: type, multirun: bool, config_dir: str | None
+    config_name: str,
+    overrides: Sequence[str],
+    schema: type,
+    multirun: bool,
+    config_dir: str | None,
+    complete: bool = True,
 ) -> DictConfig:
+    """As `compose_or_explain`, with the hydra node. Unless it has to be `complete`, only overrides are refused."""
     composer = _Composer(config_name, config_dir)
-    parsed, mistakes = _parsed(overrides, composer.loader)
+    multirun = multirun or wants_sweep(overrides)
+    parsed, mistakes = parsed_overrides(as_meant(overrides, schema, composer.loader, multirun), composer.loader)
     swept = [o for o in parsed if o.is_sweep_override()]
-    lines = {o.input_line: [f"{o.get_key_element()}={value}" for value in _sweep_values(o)] for o in swept}
+    lines = {o.input_line: [f"{o.get_key_element()}={value}" for value in sweep_values(o)] for o in swept}
     first = [(lines.get(o.input_line) or [o.input_line])[0] for o in parsed]
     cfg, wrong = composer.compose(first)
-    mistakes += [*wrong.values(), *composer.check(cfg, schema)]
-    if cfg.hydra.mode != RunMode.MULTIRUN and not multirun:
-        mistakes += [f"{o.input_line}: several values need -m" for o in swept]
+    checked = functools.partial(composer.check, schema=schema) if complete else lambda cfg: []
+    mistakes += [*wrong.values(), *checked(cfg)]
+    if not multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+        mistakes += [needs_flag(o, schema, composer.loader) for o in swept]
     for override, fixed in zip(parsed, first, strict=True):
         for changed in lines.get(override.input_line, [])[1:]:
             tried = [changed if line == fixed else line for line in first if line == fixed or line not in wrong]
             other, also_wrong = composer.compose(tried)
-            new = [m for m in [*also_wrong.values(), *composer.check(other, schema)] if m not in mistakes]
+            new = [m for m in [*also_wrong.values(), *checked(other)] if m not in mistakes]
             mistakes += [m if m.startswith(override.key_or_group) else f"with {changed}: {m}" for m in new]
     _refuse(mistakes)
     return cfg
-
-
-def _parsed(overrides: Sequence[str], loader: ConfigLoaderImpl) -> tuple[list[Override], list[str]]:
-    parser = OverridesParser.create(config_loader=loader)
-    parsed, mistakes = [], []
-    for line in overrides:
-        try:
-            parsed += parser.parse_overrides([line])
-        except HydraException:
-            key, given, value = line.partition("=")
-            quoted = f"""'{key}="{value}"' (with both kinds of quotes)"""
-            mistakes.append(f"{line}: cannot be read; write it as {quoted if given else 'key=value'}")
-    return parsed, mistakes
-
-
-def _sweep_values(override: Override) -> list[str]:
-    if isinstance(override.value(), IntervalSweep):
-        return [str(override.value().start), str(override.value().end)]
-    return list(override.sweep_string_iterator())[:MAX_SWEEP_VALUES]
 
 
 class _Composer:
@@ -241,7 +229,7 @@ class _Composer:
         return self.loader.load_configuration(self.config_name, overrides, RunMode.RUN, from_shell=False)
 
     def _explain(self, line: str, cfg: DictConfig, error: Exception) -> str:
-        (override,), _ = _parsed([line], self.loader)
+        (override,), _ = parsed_overrides([line], self.loader)
         key = override.key_or_group
         if self.loader.repository.group_exists(key):
             return self._explain_choice(line, override, error)
@@ -302,10 +290,11 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
         def main(argv: Sequence[str] | None = None) -> None:
             before = sys.argv
             given = before[1:] if argv is None else list(argv)
-            sys.argv = [before[0], *map(_readable, given)]
             try:
-                with _exit_codes(), _hydra_raises(in_sweep=_preflight(config_name, schema, sys.argv[1:])):
-                    run_hydra()
+                with _exit_codes():
+                    sys.argv = [before[0], *_as_meant(config_name, schema, given)]
+                    with _hydra_raises(in_sweep=_preflight(config_name, schema, sys.argv[1:])):
+                        run_hydra()
             finally:
                 sys.argv = before
 
@@ -357,36 +346,29 @@ def _user_mistake(error: Exception) -> str | None:
     return None
 
 
+def _as_meant(config_name: str, schema: type, arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command with its overrides as the user means them."""
+    args = get_args_parser().parse_args(arguments)
+    loader = _Composer(args.config_name or config_name, args.config_dir).loader
+    return as_meant(arguments, schema, loader, args.multirun or wants_sweep(args.overrides))
+
+
 def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool:
     """Refuse arguments that cannot run, and say whether they ask for a sweep."""
     args = get_args_parser().parse_args(arguments)
-    only_shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion)
-    if any(only_shows) or args.experimental_rerun or args.config_path:
+    if args.help or args.hydra_help or args.shell_completion or args.experimental_rerun or args.config_path:
         return False
-    name = args.config_name or config_name
-    cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
+    only_shows, name = bool(args.cfg or args.info), args.config_name or config_name
+    cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir, complete=not only_shows)
+    if only_shows:
+        for line in brought_along(cfg, cfg.hydra) if args.cfg else ():
+            print(f"# {line}")
+        return False
     in_sweep = args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
     if in_sweep and any(override.startswith("output_dir=") for override in args.overrides):
         raise UserError("output_dir: each job of a sweep has its own; give hydra.sweep.dir=FOLDER instead")
     _check_folder(cfg.hydra.sweep.dir if in_sweep else cfg.hydra.run.dir)
     return in_sweep
-
-
-def _readable(argument: str) -> str:
-    """`key=value` as Hydra's grammar wants it: a value that it cannot read, such as a path with blanks, in quotes.
-
-    A leading ~/ stands for the home folder, which shells do not expand behind an equals sign.
-    """
-    key, equals, value = argument.partition("=")
-    if not equals or not re.fullmatch(r"\+{0,2}[\w./@]+", key):
-        return argument
-    if value.startswith("~/"):
-        value = os.path.expanduser(value)
-    try:
-        OverridesParser.create().parse_override(f"{key}={value}")
-    except HydraException:
-        value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return f"{key}={value}"
 
 
 def _check_folder(path: str) -> None:

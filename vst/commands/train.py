@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vst.checkpoint import check_resumable, read_stylizer, read_training, streak_of
 from vst.commands.common import ending, quiet_libraries
+from vst.companions import brought_along
 from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
 from vst.networks import NO_PART, build_stylizer
@@ -48,6 +49,9 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     """Build everything from the configuration, train, and return (metrics, objects)."""
     quiet_libraries()
     output = _output_dir(cfg)
+    brought = brought_along(cfg, HydraConfig.get()) if HydraConfig.initialized() and cfg.resume is None else []
+    for line in brought:
+        log.info("choices   %s", line)
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
         validate(cfg, TrainConfig)  # a run of another version may lack a key
@@ -80,7 +84,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     log.info("output    %s", output)
     config = plain(cfg)
     task.run_config = OmegaConf.to_container(cfg, resolve=False)
-    OmegaConf.save(OmegaConf.create(config), output / "config.yaml")
+    notes = "".join(f"# {line}\n" for line in brought)
+    (output / "config.yaml").write_text(notes + OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
     for logger in loggers:
         logger.log_hyperparams({**config, "origin": data.describe()})
     with ending(loggers):
