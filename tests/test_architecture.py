@@ -65,7 +65,8 @@ MAY_IMPORT = {
     },
     "vst.cli": {"vst.errors"},
     "vst.commands": {
-        "vst.task", "vst.config", "vst.companions", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
+        "vst.task", "vst.config", "vst.companions", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks",
+        "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
         "vst.video", "vst.names", "vst.errors",
     },
