@@ -55,8 +55,10 @@ MAY_IMPORT = {
     "vst.signatures": {"vst.schema", "vst.errors"},
     "vst.overrides": {"vst.signatures"},
     "vst.companions": {"vst.lookup"},
+    "vst.explain": {"vst.overrides", "vst.signatures", "vst.errors"},
     "vst.config": {
-        "vst.schema", "vst.rules", "vst.signatures", "vst.overrides", "vst.companions", "vst.errors",
+        "vst.schema", "vst.rules", "vst.signatures", "vst.overrides", "vst.companions", "vst.explain",
+        "vst.errors",
     },
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
@@ -79,8 +81,8 @@ MAY_IMPORT = {
 
 # Libraries that only these units may import.
 ONLY_IN = {
-    "hydra": {"vst.commands", "vst.config", "vst.overrides", "vst.companions"},
-    "omegaconf": {"vst.commands", "vst.config", "vst.overrides", "vst.companions"},
+    "hydra": {"vst.commands", "vst.config", "vst.overrides", "vst.companions", "vst.explain"},
+    "omegaconf": {"vst.commands", "vst.config", "vst.overrides", "vst.companions", "vst.explain"},
     "pytorch_lightning": {"vst.commands", "vst.task", "data_modules", "callbacks"},
     "wandb": {"vst.commands", "callbacks"},
     "av": {"vst.video", "vst.live", "vst.studio", "data_modules"},

@@ -38,19 +38,19 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from hydra.core.utils import env_override, setup_globals
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from vst.companions import brought_along
-from vst.errors import UserError, suggest
+from vst.errors import UserError
+from vst.explain import Explainer
 from vst.overrides import as_meant, needs_flag, parsed_overrides, sweep_values, wants_sweep
 from vst.rules import broken_rules
 from vst.schema import PASSED_IN_CODE
-from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
+from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
 
 __all__ = ["command", "compose_or_explain", "plain", "validate"]
 
@@ -218,7 +218,8 @@ class _Composer:
                     errors.pop(line, None)
                 except Exception as error:
                     errors[line] = error
-        return cfg, {line: self._explain(line, cfg, errors[line]) for line in overrides if line in errors}
+        explain = Explainer(self.config_name, self.loader, cfg)
+        return cfg, {line: explain(line, errors[line]) for line in overrides if line in errors}
 
     def check(self, cfg: DictConfig, schema: type) -> list[str]:
         """Mistakes of a composed configuration, with `${hydra:...}` as in a job that is about to start."""
@@ -227,34 +228,6 @@ class _Composer:
 
     def _load(self, overrides: list[str]) -> DictConfig:
         return self.loader.load_configuration(self.config_name, overrides, RunMode.RUN, from_shell=False)
-
-    def _explain(self, line: str, cfg: DictConfig, error: Exception) -> str:
-        (override,), _ = parsed_overrides([line], self.loader)
-        key = override.key_or_group
-        if self.loader.repository.group_exists(key):
-            return self._explain_choice(line, override, error)
-        if "/" in key:
-            return f"{line}: no such group{suggest(key, self._groups())}; groups: {', '.join(self._groups())}"
-        reason = explain_path(line, key, OmegaConf.to_container(cfg, structured_config_mode=SCMode.DICT))
-        if override.is_add() and reason is None:
-            return f"{line}: '{key}' exists already; write {key}={override.get_value_string()}"
-        return reason or f"{line}: {one_line(error)}"
-
-    def _explain_choice(self, line: str, override: Override, error: Exception) -> str:
-        group, value = override.key_or_group, override.value()
-        allowed = sorted(self.loader.get_group_options(group))
-        for name in value if isinstance(value, list) else [value]:
-            if name not in allowed and not override.is_delete():
-                given = f"{override.get_key_element()}={'null' if name is None else name}"
-                return f"{given}: no such choice{suggest(str(name), allowed)}; allowed: {', '.join(allowed)}"
-        if override.is_add():
-            return f"{line}: '{group}' is chosen already; write {group}={override.get_value_string()}"
-        return f"{line}: {one_line(error)}"
-
-    def _groups(self, parent: str = "") -> list[str]:
-        names = [f"{parent}/{name}".strip("/") for name in self.loader.list_groups(parent)]
-        names = [name for name in names if name != "hydra"]
-        return sorted(names + [inner for name in names for inner in self._groups(name)])
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:

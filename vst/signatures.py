@@ -99,6 +99,8 @@ def explain_path(line: str, path: str, tree: Any) -> str | None:
             arguments = argument_names(tree.get("_target_"))
             if name in arguments and depth == len(names) - 1:
                 return f"{line}: '{name}' is not set there yet; write +{line}"
+            if name in arguments:
+                return f"{line}: '{'.'.join(names[: depth + 1])}' is not set there yet"
             return no_such_key(".".join(names[: depth + 1]), arguments or [n for n in tree if n != "hydra"])
         tree = tree[name]
     return None
@@ -230,7 +232,10 @@ def _wrong_type(where: str, value: Any, hint: Any) -> str:
 
 def no_such_key(where: str, keys: Iterable[str]) -> str:
     """The line for the unknown last name of the dotted path `where`."""
-    near = suggest(where.rpartition(".")[2], keys)
+    keys, (parent, _, name) = list(keys), where.rpartition(".")
+    if not keys:
+        return f"{where}: no such key; {parent} is empty"
+    near = suggest(name, keys)
     return f"{where}: no such key{near}" + ("" if near and len(keys) > 20 else f"; allowed: {_listed(keys)}")
 
 

@@ -147,15 +147,19 @@ def cached_onnx(
             write_onnx(graph, part)
             os.replace(part, path)
         except OSError as error:
-            raise UserError(f"the engines' cache {path.parent} cannot be written ({error}); use export.py") from error
+            raise UserError(
+                f"the engines' cache {path.parent} cannot be written ({error.strerror or error}); set XDG_CACHE_HOME "
+                "or HOME to a folder that can, or give a file that export.py wrote"
+            ) from error
         finally:
             part.unlink(missing_ok=True)
     return path
 
 
 def cache_folder() -> Path:
-    """Where exported graphs and measured choices are kept."""
-    return Path.home() / ".cache" / "vst" / "engines"
+    """Where exported graphs and measured choices are kept: below `$XDG_CACHE_HOME`, else `~/.cache`."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(caches) / "vst" / "engines"
 
 
 def fingerprint(stylizer: Stylizer) -> str:
