@@ -52,8 +52,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     """Build everything from the configuration, train, and return (metrics, objects)."""
     quiet_libraries()
     output = _output_dir(cfg)
-    brought = brought_along(cfg, HydraConfig.get()) if HydraConfig.initialized() and cfg.resume is None else []
-    for line in brought:
+    notes = brought_along(cfg, HydraConfig.get()) if HydraConfig.initialized() and cfg.resume is None else []
+    for line in notes:
         log.info("choices   %s", line)
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
@@ -66,7 +66,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
     if note := fit_loss(cfg, style.count, _given_overrides()):
-        log.info("loss      %s", note)
+        log.info("choices   %s", note)
+        notes.append(note)
     if note := few_pictures(plain(cfg.loss), style.count):
         log.warning("style     %s", note)
     # Before the data, which may take minutes to prepare.
@@ -89,8 +90,8 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
     log.info("output    %s", output)
     config = plain(cfg)
     task.run_config = OmegaConf.to_container(cfg, resolve=False)
-    notes = "".join(f"# {line}\n" for line in brought)
-    (output / "config.yaml").write_text(notes + OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
+    remarks = "".join(f"# {line}\n" for line in notes)
+    (output / "config.yaml").write_text(remarks + OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
     for logger in loggers:
         logger.log_hyperparams({**config, "origin": data.describe()})
     with ending(loggers):
@@ -180,7 +181,7 @@ def fit_loss(cfg: DictConfig, count: int, overrides: Sequence[str]) -> str | Non
     fitting = OmegaConf.load(str(resources.files("conf") / "loss" / "few_pictures.yaml"))
     cfg.loss = OmegaConf.merge(cfg.loss, {"terms": fitting.terms})
     return (
-        f"few_pictures is chosen, since a discriminator learns {_pictures(count)} by heart "
+        f"loss=few_pictures is chosen, since a discriminator learns {_pictures(count)} by heart "
         f"(loss={DEFAULT_LOSS} says otherwise)"
     )
 
