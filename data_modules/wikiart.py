@@ -1,6 +1,7 @@
 """Finding an artist's pictures in a local WikiArt folder, whatever its layout and spelling."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -29,6 +30,11 @@ def pictures_of(root: Path, files: list[Path], artist: str | None) -> tuple[list
             works = groups[found[0]]
             return works, found[0].replace(" ", "-"), f"{len(works)} pictures by {found[0]} below {root}"
     groups = prefixes | folders
+    if not groups:
+        raise UserError(
+            f"no artist {artist!r} in {root}: its pictures say no artist, neither by folders nor as artist_title.jpg; "
+            f"to take them all give style=folder {shlex.quote(f'style.root={root}')}"
+        )
     near = get_close_matches(key(artist), _by_part(groups), n=5, cutoff=0.5)
     listed = list(dict.fromkeys(_by_part(groups)[part] for part in near))
     hint = "nearest" if listed else "there are, among others"

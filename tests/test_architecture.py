@@ -57,15 +57,20 @@ MAY_IMPORT = {
     },
     "vst.schema": set(),
     "vst.ranges": set(),
-    "vst.rules": {"vst.ranges", "vst.errors", "vst.curriculum"},
+    "vst.lookup": set(),
+    "vst.model_rules": {"vst.lookup", "vst.networks"},
+    "vst.rules": {"vst.lookup", "vst.model_rules", "vst.ranges", "vst.errors", "vst.curriculum"},
     "vst.signatures": {"vst.schema", "vst.errors"},
     "vst.sweep": set(),
     "vst.jobs": {"vst.sweep", "vst.errors"},
     "vst.flags": {"vst", "vst.errors"},
     "vst.help": set(),
+    "vst.overrides": {"vst.signatures"},
+    "vst.companions": {"vst.lookup"},
+    "vst.explain": {"vst.overrides", "vst.signatures", "vst.errors"},
     "vst.config": {
         "vst.schema", "vst.rules", "vst.signatures", "vst.jobs", "vst.flags", "vst.help", "vst.console", "vst.claims",
-        "vst.run_folder", "vst.errors",
+        "vst.run_folder", "vst.overrides", "vst.companions", "vst.explain", "vst.errors",
     },
     "vst.metrics": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.evaluate": {
@@ -74,7 +79,8 @@ MAY_IMPORT = {
     },
     "vst.cli": {"vst", "vst.config", "vst.jobs", "vst.help", "vst.console", "vst.errors"},
     "vst.commands": {
-        "vst.task", "vst.config", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks", "vst.evaluate",
+        "vst.task", "vst.config", "vst.companions", "vst.schema", "vst.checkpoint", "vst.stream", "vst.networks",
+        "vst.evaluate",
         "vst.export", "vst.runtime", "vst.benchmark", "vst.pruning", "vst.painting", "vst.live", "vst.studio",
         "vst.video", "vst.names", "vst.items", "vst.progress", "vst.cache", "vst.jobs", "vst.run_folder", "vst.shell",
         "vst.errors",
@@ -89,8 +95,8 @@ MAY_IMPORT = {
 
 # Libraries that only these units may import.
 ONLY_IN = {
-    "hydra": {"vst.commands", "vst.config", "vst.flags", "vst.jobs"},
-    "omegaconf": {"vst.commands", "vst.config", "vst.jobs"},
+    "hydra": {"vst.commands", "vst.config", "vst.flags", "vst.jobs", "vst.overrides", "vst.companions", "vst.explain"},
+    "omegaconf": {"vst.commands", "vst.config", "vst.jobs", "vst.overrides", "vst.companions", "vst.explain"},
     "pytorch_lightning": {"vst.commands", "vst.task", "data_modules", "callbacks"},
     "wandb": {"vst.commands", "callbacks"},
     "av": {"vst.video", "vst.live", "vst.studio", "data_modules"},
@@ -115,6 +121,7 @@ LIBRARIES_OF = {
     "vst.sweep": set(),
     "vst.help": {"yaml"},
     "vst.schema": set(),
+    "vst.lookup": set(),
     "vst.rules": set(),
     "vst.ranges": set(),
     "vst.signatures": set(),

@@ -17,7 +17,6 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -28,7 +27,6 @@ from vst.batch import ClipBatch
 from vst.checkpoint import save_stylizer, stylizer_content
 from vst.commands.train import FEW_PICTURES, continued, few_pictures
 from vst.config import (
-    _readable,
     command,
     compose_or_explain,
     plain,
@@ -886,24 +884,3 @@ def test_a_command_can_be_called_with_arguments(tmp_path: Path, monkeypatch: pyt
         show(["input=c.mp4", "checkpoint=a"])
     assert seen == ["c.mp4"] and sys.argv == before and caught.value.code == 1
     assert capsys.readouterr().err == "error: output: missing; give it as output=...\n"
-
-
-@pytest.mark.parametrize(
-    ("given", "value"),
-    [
-        ("input=w/ä b.mp4", "w/ä b.mp4"),
-        ("input=it's.mp4", "it's.mp4"),
-        ("input=a=b,c.mp4", "a=b,c.mp4"),
-        ("input=~/film.mp4", os.path.expanduser("~/film.mp4")),
-        ("input='quoted already.mp4'", "quoted already.mp4"),
-        ("crf=23", 23),
-    ],
-)
-def test_values_that_the_grammar_cannot_read_are_quoted(given: str, value: object) -> None:
-    override = OverridesParser.create().parse_override(_readable(given))
-    assert override.value() == value and not override.is_sweep_override()
-
-
-@pytest.mark.parametrize("given", ["-m", "~loss.terms.tv", "seed=1,2", "+loss.terms.a={weight: 1}", "--cfg"])
-def test_what_the_grammar_reads_stays(given: str) -> None:
-    assert _readable(given) == given

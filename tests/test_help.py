@@ -18,7 +18,7 @@ import yaml
 
 from vst import __version__
 from vst.cli import COMMANDS
-from vst.config import _readable, compose_or_explain, explained
+from vst.config import compose_or_explain, explained
 from vst.errors import UserError
 from vst.flags import read_flags
 from vst.help import SHOWN, Explained, about, comments
@@ -160,7 +160,7 @@ def test_three_examples_are_shown_as_they_are_typed_and_work(command: str, told)
     examples = list(block(told(command), "examples"))
     assert len(examples) == 3 and all(example.startswith(f"vst {command} ") for example in examples)
     for example in examples:
-        compose_or_explain(command, [_readable(word) for word in shlex.split(example)[2:]], SCHEMAS[command])
+        compose_or_explain(command, shlex.split(example)[2:], SCHEMAS[command])
     if command not in WITHOUT_SCRIPT:
         assert list(block(told(command, script=True), "examples")) == [
             f"python {command}.py {example.removeprefix(f'vst {command} ')}" for example in examples

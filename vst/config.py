@@ -37,30 +37,29 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.utils import env_override, setup_globals
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from vst.claims import claim, claim_new, release_claims
+from vst.companions import brought_along
 from vst.console import secure
-from vst.errors import UserError, suggest
+from vst.errors import UserError
+from vst.explain import Explainer
 from vst.flags import read_flags
 from vst.help import help_text
 from vst.jobs import Task, account_of, as_job, exit_codes
+from vst.overrides import as_meant, needs_flag, parsed_overrides, quoted, sweep_values, wants_sweep
 from vst.rules import broken_rules
 from vst.run_folder import claim_run_folder, goes_on
 from vst.schema import PASSED_IN_CODE
-from vst.signatures import UNKNOWN, check_fields, check_targets, explain_path, one_line
+from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
 
 __all__ = ["claim_output", "command", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
-MAX_SWEEP_VALUES = 16  # values of one swept key that are checked before a sweep starts; each costs about 0.1 s
 
 
 def plain(cfg: DictConfig | ListConfig) -> Any:
@@ -154,44 +153,33 @@ def compose_or_explain(
 
 
 def _compose_checked(
-    config_name: str, overrides: Sequence[str], schema: type, multirun: bool, config_dir: str | None
+    config_name: str,
+    overrides: Sequence[str],
+    schema: type,
+    multirun: bool,
+    config_dir: str | None,
+    complete: bool = True,
 ) -> DictConfig:
+    """As `compose_or_explain`, with the hydra node. Unless it has to be `complete`, only overrides are refused."""
     composer = _Composer(config_name, config_dir)
-    parsed, mistakes = _parsed(overrides, composer.loader)
+    multirun = multirun or wants_sweep(overrides)
+    parsed, mistakes = parsed_overrides(as_meant(overrides, schema, composer.loader, multirun), composer.loader)
     swept = [o for o in parsed if o.is_sweep_override()]
-    lines = {o.input_line: [f"{o.get_key_element()}={value}" for value in _sweep_values(o)] for o in swept}
+    lines = {o.input_line: [f"{o.get_key_element()}={value}" for value in sweep_values(o)] for o in swept}
     first = [(lines.get(o.input_line) or [o.input_line])[0] for o in parsed]
     cfg, wrong = composer.compose(first)
-    mistakes += [*wrong.values(), *composer.check(cfg, schema)]
-    if cfg.hydra.mode != RunMode.MULTIRUN and not multirun:
-        mistakes += [f"{o.input_line}: several values need -m" for o in swept]
+    checked = functools.partial(composer.check, schema=schema) if complete else lambda cfg: []
+    mistakes += [*wrong.values(), *checked(cfg)]
+    if not multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+        mistakes += [needs_flag(o, schema, composer.loader) for o in swept]
     for override, fixed in zip(parsed, first, strict=True):
         for changed in lines.get(override.input_line, [])[1:]:
             tried = [changed if line == fixed else line for line in first if line == fixed or line not in wrong]
             other, also_wrong = composer.compose(tried)
-            new = [m for m in [*also_wrong.values(), *composer.check(other, schema)] if m not in mistakes]
+            new = [m for m in [*also_wrong.values(), *checked(other)] if m not in mistakes]
             mistakes += [m if m.startswith(override.key_or_group) else f"with {changed}: {m}" for m in new]
     _refuse(mistakes)
     return cfg
-
-
-def _parsed(overrides: Sequence[str], loader: ConfigLoaderImpl) -> tuple[list[Override], list[str]]:
-    parser = OverridesParser.create(config_loader=loader)
-    parsed, mistakes = [], []
-    for line in overrides:
-        try:
-            parsed += parser.parse_overrides([line])
-        except HydraException:
-            key, given, value = line.partition("=")
-            quoted = f"""'{key}="{value}"' (with both kinds of quotes)"""
-            mistakes.append(f"{line}: cannot be read; write it as {quoted if given else 'key=value'}")
-    return parsed, mistakes
-
-
-def _sweep_values(override: Override) -> list[str]:
-    if isinstance(override.value(), IntervalSweep):
-        return [str(override.value().start), str(override.value().end)]
-    return list(override.sweep_string_iterator())[:MAX_SWEEP_VALUES]
 
 
 class _Composer:
@@ -232,7 +220,8 @@ class _Composer:
                     errors.pop(line, None)
                 except Exception as error:
                     errors[line] = error
-        return cfg, {line: self._explain(line, cfg, errors[line]) for line in overrides if line in errors}
+        explain = Explainer(self.config_name, self.loader, cfg)
+        return cfg, {line: explain(line, errors[line]) for line in overrides if line in errors}
 
     def check(self, cfg: DictConfig, schema: type) -> list[str]:
         """Mistakes of a composed configuration, with `${hydra:...}` as in a job that is about to start."""
@@ -241,34 +230,6 @@ class _Composer:
 
     def _load(self, overrides: list[str]) -> DictConfig:
         return self.loader.load_configuration(self.config_name, overrides, RunMode.RUN, from_shell=False)
-
-    def _explain(self, line: str, cfg: DictConfig, error: Exception) -> str:
-        (override,), _ = _parsed([line], self.loader)
-        key = override.key_or_group
-        if self.loader.repository.group_exists(key):
-            return self._explain_choice(line, override, error)
-        if "/" in key:
-            return f"{line}: no such group{suggest(key, self._groups())}; groups: {', '.join(self._groups())}"
-        reason = explain_path(line, key, OmegaConf.to_container(cfg, structured_config_mode=SCMode.DICT))
-        if override.is_add() and reason is None:
-            return f"{line}: '{key}' exists already; write {key}={override.get_value_string()}"
-        return reason or f"{line}: {one_line(error)}"
-
-    def _explain_choice(self, line: str, override: Override, error: Exception) -> str:
-        group, value = override.key_or_group, override.value()
-        allowed = sorted(self.loader.get_group_options(group))
-        for name in value if isinstance(value, list) else [value]:
-            if name not in allowed and not override.is_delete():
-                given = f"{override.get_key_element()}={'null' if name is None else name}"
-                return f"{given}: no such choice{suggest(str(name), allowed)}; allowed: {', '.join(allowed)}"
-        if override.is_add():
-            return f"{line}: '{group}' is chosen already; write {group}={override.get_value_string()}"
-        return f"{line}: {one_line(error)}"
-
-    def _groups(self, parent: str = "") -> list[str]:
-        names = [f"{parent}/{name}".strip("/") for name in self.loader.list_groups(parent)]
-        names = [name for name in names if name != "hydra"]
-        return sorted(names + [inner for name in names for inner in self._groups(name)])
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:
@@ -309,7 +270,7 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
                 with exit_codes():
                     if explained(config_name, given):
                         return
-                    sys.argv = [before[0], *map(_readable, read_flags(given)[1])]
+                    sys.argv = [before[0], *_as_meant(config_name, schema, read_flags(given)[1])]
                     sweep, folder = _preflight(config_name, schema, sys.argv[1:])
                     sys.argv += folder
                     with account_of(sweep), _hydra_raises(in_sweep=sweep is not None):
@@ -331,12 +292,19 @@ def explained(config_name: str, arguments: Sequence[str]) -> bool:
     flags, _ = read_flags(arguments)
     if flags.help:
         composer = _Composer(config_name, flags.config_dir)
-        parsed, _ = _parsed([_readable(line) for line in flags.overrides if "=" in line], composer.loader)
+        parsed, _ = parsed_overrides([line for line in flags.overrides if "=" in line], composer.loader)
         cfg, _ = composer.compose([override.input_line for override in parsed if not override.is_sweep_override()])
         tree = OmegaConf.to_container(_without_hydra(cfg), structured_config_mode=SCMode.DICT)
         folders = [*([Path(flags.config_dir)] if flags.config_dir else []), resources.files("conf")]
         print(help_text(config_name, tree, cfg.hydra.runtime.choices, flags.overrides, folders), flush=True)
     return bool(flags.help)
+
+
+def _as_meant(config_name: str, schema: type, arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command with its overrides as the user means them."""
+    args, _ = read_flags(arguments)
+    loader = _Composer(args.config_name or config_name, args.config_dir).loader
+    return as_meant(arguments, schema, loader, args.multirun or wants_sweep(args.overrides))
 
 
 def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -345,17 +313,20 @@ def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> tupl
     Returns the folder of the sweep, if they ask for one, and further arguments that name what was claimed.
     """
     args, _ = read_flags(arguments)
-    only_shows = (args.help, args.hydra_help, args.cfg, args.info, args.shell_completion)
-    if any(only_shows) or args.experimental_rerun or args.config_path:
+    if args.help or args.hydra_help or args.shell_completion or args.experimental_rerun or args.config_path:
         return None, []
-    name = args.config_name or config_name
-    cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir)
+    only_shows, name = bool(args.cfg or args.info), args.config_name or config_name
+    cfg = _compose_checked(name, args.overrides, schema, args.multirun, args.config_dir, complete=not only_shows)
+    if only_shows:
+        for line in brought_along(cfg, cfg.hydra) if args.cfg else ():
+            print(f"# {line}")
+        return None, []
     in_sweep = args.multirun or cfg.hydra.mode == RunMode.MULTIRUN
     if in_sweep and any(override.startswith("output_dir=") for override in args.overrides):
         raise UserError("output_dir: each job of a sweep has its own; give hydra.sweep.dir=FOLDER instead")
     if in_sweep:
         sweep = claim_output(cfg, "hydra.sweep.dir")
-        return sweep, [f"hydra.sweep.dir={_quoted(str(sweep))}"]
+        return sweep, [f"hydra.sweep.dir={quoted(str(sweep))}"]
     return None, _run_folder(cfg)
 
 
@@ -370,7 +341,7 @@ def _run_folder(cfg: DictConfig) -> list[str]:
     resume = cfg.get("resume")
     claimed = claim_run_folder(folder, is_default=_is_named_by_time(cfg, "hydra.run.dir"), resume=resume)
     kept = ["hydra.output_subdir=null"] if goes_on(claimed, resume) else []  # .hydra tells how the run began
-    return [f"hydra.run.dir={_quoted(str(claimed))}", *kept]
+    return [f"hydra.run.dir={quoted(str(claimed))}", *kept]
 
 
 def claim_output(cfg: DictConfig, key: str) -> Path:
@@ -388,27 +359,6 @@ def _is_named_by_time(cfg: DictConfig, key: str) -> bool:
         value = value[name]
     echo = re.fullmatch(r"\$\{([\w.]+)\}", str(value))
     return _is_named_by_time(cfg, echo[1]) if echo else "${now:" in str(value)
-
-
-def _readable(argument: str) -> str:
-    """`key=value` as Hydra's grammar wants it: a value that it cannot read, such as a path with blanks, in quotes.
-
-    A leading ~/ stands for the home folder, which shells do not expand behind an equals sign.
-    """
-    key, equals, value = argument.partition("=")
-    if not equals or not re.fullmatch(r"\+{0,2}[\w./@]+", key):
-        return argument
-    if value.startswith("~/"):
-        value = os.path.expanduser(value)
-    try:
-        OverridesParser.create().parse_override(f"{key}={value}")
-    except HydraException:
-        value = _quoted(value)
-    return f"{key}={value}"
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _hydra_raises(in_sweep: bool) -> AbstractContextManager[None]:

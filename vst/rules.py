@@ -1,6 +1,6 @@
 """What a configuration's values may be, and the rules on what they mean together.
 
-Plain Python, as `vst.schema`. A rule takes the resolved configuration as plain dicts and returns one line or None; add
+A rule takes the resolved configuration as plain dicts and returns one line or None; add
 it to `RULES`. Keys may be absent or of a wrong type there, which is reported on its own, so a rule reads them with
 `_at` and `_number`.
 """
@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
-from typing import Any
 
 from vst.curriculum import longest, mistake
 from vst.errors import suggest
+from vst.lookup import at as _at
+from vst.lookup import class_name as _class_name
+from vst.lookup import is_integer as _is_integer
+from vst.lookup import is_part as _present
+from vst.lookup import number as _number
+from vst.lookup import terms_of as _terms
+from vst.model_rules import crop_fits, grain_fits, margin_fits, memory_fits
 from vst.ranges import RANGES
 
 LEAST_FRAMES = {
@@ -40,7 +46,6 @@ LEAST_TOKEN = 16
 FEATURE_TERMS = ("FeatureReconstruction", "FeatureGram", "AdaINStatistics", "FeatureFrameDifference")
 
 
-AT_A_QUARTER = "the generator works at a quarter of the resolution"
 SCHEDULES = "the schedules need to know the length of the run"
 
 
@@ -78,7 +83,8 @@ def start_is_given(cfg: dict) -> str | None:
     """A configuration that has to start from a trained model leaves its place empty: `???` would not replace null."""
     given, pruned = _at(cfg, "init_from"), _number(cfg, "prune")
     missing = given == "" or (given is None and pruned is not None and pruned > 0)
-    return "init_from: missing; give it as init_from=..." if missing and _at(cfg, "resume") is None else None
+    wanted = "init_from: missing; give it as init_from=..., the stylizer.pt or last.ckpt of a run"
+    return wanted if missing and _at(cfg, "resume") is None else None
 
 
 def teacher_is_given(cfg: dict) -> str | None:
@@ -116,6 +122,7 @@ def game_is_complete(cfg: dict) -> str | None:
     """An adversarial term and a discriminator come together; terms on the discriminator's features need both."""
     terms, discriminator = _terms(cfg, "Adversarial"), _at(cfg, "model.discriminator")
     needy = [f"loss.terms.{name}" for name in [*terms, *_terms(cfg, "DiscriminatorGram")]]
+    needy = [term for term in needy if _number(cfg, f"{term}.weight") != 0]
     if needy and isinstance(discriminator, dict) and not _present(discriminator):
         drop = " ".join(f"~{term}" for term in needy)
         return f"{needy[0]} needs a discriminator: choose model/discriminator=patch, or drop {drop}"
@@ -152,34 +159,6 @@ def terms_have_targets(cfg: dict) -> str | None:
             hint = suggest(name, others)
             return f"loss.terms.{name}: no _target_; is the name right{hint}? (terms: {', '.join(others)})"
     return None
-
-
-def memory_fits(cfg: dict) -> str | None:
-    """The temporal module works on the generator's features, and ConvGRU on half of them."""
-    channels, width = _number(cfg, "model.temporal.channels"), _number(cfg, "model.generator.width")
-    if channels is None or width is None:
-        return None
-    if channels != width:
-        return f"model.temporal.channels: {channels} differs from model.generator.width, which is {width}"
-    if width % 2:
-        return f"model.generator.width: {width} is odd; the recurrent model needs an even width"
-    return None
-
-
-def crop_fits(cfg: dict) -> str | None:
-    """Squares whose sides are no multiples of the generator's stride would be padded on one side only."""
-    crop = _at(cfg, "data.crop")
-    if not _is_integer(crop) or (crop >= 32 and crop % 4 == 0):
-        return None
-    return f"data.crop: {crop} is not a multiple of 4 and at least 32; {AT_A_QUARTER}"
-
-
-def margin_fits(cfg: dict) -> str | None:
-    """The same for the square with its margins."""
-    margin = _at(cfg, "margin")
-    if not _is_integer(margin) or margin < 0 or margin % 2 == 0:
-        return None
-    return f"margin: {margin} is odd; data.crop + 2 * margin has to be a multiple of 4, as {AT_A_QUARTER}"
 
 
 def style_crop_is_interpolated(cfg: dict) -> str | None:
@@ -328,7 +307,7 @@ def mask_is_one(cfg: dict) -> str | None:
 def _of_discriminator(cfg: dict) -> list[str]:
     """What `vst.losses.Adversarial.discriminator_loss` returns."""
     names = []
-    for term in _terms(cfg, "Adversarial"):
+    for term in _terms(cfg, "Adversarial") if _present(_at(cfg, "model.discriminator")) else ():
         node = _at(cfg, f"loss.terms.{term}")
         names += ["discriminator", "success_real", "success_fake"]
         names += ["success_photo"] * bool(node.get("photos_as_fakes")) + ["success"] * _present(node.get("gate"))
@@ -359,6 +338,7 @@ RULES: list[Callable[[dict], str | None]] = [
     critic_is_bounded,
     terms_have_targets,
     memory_fits,
+    grain_fits,
     crop_fits,
     margin_fits,
     style_crop_is_interpolated,
@@ -379,40 +359,11 @@ RULES: list[Callable[[dict], str | None]] = [
 ]
 
 
-def _at(cfg: Any, path: str) -> Any:
-    for key in path.split("."):
-        cfg = cfg.get(key) if isinstance(cfg, dict) else None
-    return cfg
-
-
-def _number(cfg: dict, path: str) -> float | None:
-    value = _at(cfg, path)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _differs(cfg: dict, copy: str, source: str) -> str | None:
     given, expected = _at(cfg, copy), _at(cfg, source)
     if not _is_integer(given) or not _is_integer(expected) or given == expected:
         return None
     return f"{copy}: {given} differs from {source}, which is {expected}; set only {source}"
-
-
-def _present(node: Any) -> bool:
-    return isinstance(node, dict) and node.get("_target_", "types.NoneType") != "types.NoneType"
-
-
-def _class_name(node: dict) -> str:
-    return str(node["_target_"]).rpartition(".")[2]
-
-
-def _terms(cfg: dict, class_name: str) -> list[str]:
-    terms = _at(cfg, "loss.terms")
-    items = terms.items() if isinstance(terms, dict) else ()
-    return [name for name, node in items if _present(node) and _class_name(node) == class_name]
 
 
 def broken_rules(cfg: dict) -> Iterator[str]:

@@ -188,7 +188,7 @@ class BenchmarkConfig:
     """`conf/benchmark.yaml`."""
 
     mode: Literal["models", "pipeline", "training"]
-    models: list
+    models: list[str]
     sizes: list
     engines: list
     precisions: list
@@ -248,7 +248,7 @@ class StudioConfig:
     host: str
     port: int
     token: str | None
-    hosts: list
+    hosts: list[str]
     work: str | None
     max_upload_mb: float
     max_minutes: float

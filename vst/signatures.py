@@ -11,6 +11,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vst.errors import suggest
@@ -23,7 +24,7 @@ class _Unknown:
 
 UNKNOWN = _Unknown()
 KINDS = {
-    **{int: "an integer", float: "a number", bool: "true or false", str: "text", type(None): "null"},
+    **{int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "text", type(None): "null"},
     **dict.fromkeys((list, tuple, Sequence), "a list"),
     **dict.fromkeys((dict, Mapping), "a mapping"),
 }
@@ -80,6 +81,14 @@ def argument_names(target: Any) -> list[str]:
     return [] if takes_anything else list(named)
 
 
+def argument_hints(target: Any) -> dict[str, Any]:
+    """Annotations of the arguments of a dotted name; none where there is no such object."""
+    try:
+        return _arguments(_locate(str(target)))[1]
+    except (LookupError, TypeError, ValueError):
+        return {}
+
+
 def explain_path(line: str, path: str, tree: Any) -> str | None:
     """Why the override `line` cannot change the dotted `path` of `tree`, or None if `path` is there."""
     names = path.split(".")
@@ -90,6 +99,8 @@ def explain_path(line: str, path: str, tree: Any) -> str | None:
             arguments = argument_names(tree.get("_target_"))
             if name in arguments and depth == len(names) - 1:
                 return f"{line}: '{name}' is not set there yet; write +{line}"
+            if name in arguments:
+                return f"{line}: '{'.'.join(names[: depth + 1])}' is not set there yet"
             return no_such_key(".".join(names[: depth + 1]), arguments or [n for n in tree if n != "hydra"])
         tree = tree[name]
     return None
@@ -185,8 +196,8 @@ def _accepts(hint: Any, value: Any) -> bool:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint in (None, type(None)):
         return value is None
-    if hint in (bool, str):
-        return isinstance(value, hint)
+    if hint in (bool, str, Path):
+        return isinstance(value, str if hint is Path else hint)
     if hint in (int, float):
         return isinstance(value, hint | int) and not isinstance(value, bool)
     if origin in (list, tuple, Sequence) or hint in (list, tuple, Sequence):
@@ -198,20 +209,20 @@ def _accepts(hint: Any, value: Any) -> bool:
 
 
 def _kind(hint: Any) -> str:
-    members = _members(hint)
-    literals = [str(value) for member in members if get_origin(member) is Literal for value in get_args(member)]
+    kinds = members(hint)
+    literals = [str(value) for member in kinds if get_origin(member) is Literal for value in get_args(member)]
     names = ["one of " + ", ".join(dict.fromkeys(literals))] if literals else []
-    for member in members:
+    for member in kinds:
         base = get_origin(member) or member
         if base is not Literal:
             names.append(KINDS.get(base) or f"a {getattr(base, '__name__', base)}")
     return " or ".join(dict.fromkeys(names))
 
 
-def _members(hint: Any) -> list[Any]:
+def members(hint: Any) -> list[Any]:
     """The members of a union, of unions in it too; otherwise `hint` alone."""
     if get_origin(hint) in (Union, types.UnionType):
-        return [member for arg in get_args(hint) for member in _members(arg)]
+        return [member for arg in get_args(hint) for member in members(arg)]
     return [hint]
 
 
@@ -221,7 +232,10 @@ def _wrong_type(where: str, value: Any, hint: Any) -> str:
 
 def no_such_key(where: str, keys: Iterable[str]) -> str:
     """The line for the unknown last name of the dotted path `where`."""
-    near = suggest(where.rpartition(".")[2], keys)
+    keys, (parent, _, name) = list(keys), where.rpartition(".")
+    if not keys:
+        return f"{where}: no such key; {parent} is empty"
+    near = suggest(name, keys)
     return f"{where}: no such key{near}" + ("" if near and len(keys) > 20 else f"; allowed: {_listed(keys)}")
 
 

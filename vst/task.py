@@ -73,7 +73,10 @@ class StyleTransferTask(pl.LightningModule):
         self.ema.requires_grad_(False).eval()
         self.discriminator = discriminator
         self.losses = losses
-        self.adversarial = next((t for t in losses.terms.values() if isinstance(t, Adversarial)), None)
+        played = (term for term in losses.terms.values() if isinstance(term, Adversarial))
+        if discriminator is None:  # a term of weight 0 may stand there, which waits for one
+            played = (term for term in played if term.weight != 0)
+        self.adversarial = next(played, None)
         assert (self.discriminator is None) == (self.adversarial is None), "an adversarial term and a discriminator"
         self.optimizer_factories = optimizers
         self.schedule = schedule

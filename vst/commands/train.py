@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vst.checkpoint import check_resumable, read_progress, read_stylizer, read_training, streak_of
 from vst.commands.common import build_trainer, ending, quiet_libraries
+from vst.companions import brought_along
 from vst.config import command, plain, validate
 from vst.errors import UserError, suggest
 from vst.jobs import ignore_interrupts, is_interrupt
@@ -32,6 +35,7 @@ from vst.task import StyleTransferTask
 log = logging.getLogger("vst")
 
 FEW_PICTURES = 10
+DEFAULT_LOSS = "default"
 FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
 
 
@@ -68,6 +72,9 @@ def run_training(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
+    notes = brought_along(cfg, HydraConfig.get()) if HydraConfig.initialized() and cfg.resume is None else []
+    for line in notes:
+        log.info("choices   %s", line)
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
         validate(cfg, TrainConfig)  # a run of another version may lack a key
@@ -78,6 +85,9 @@ def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, 
         _check_streaks(cfg, teacher["model"])
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
+    if note := fit_loss(cfg, style.count, _given_overrides()):
+        log.info("choices   %s", note)
+        notes.append(note)
     if note := few_pictures(plain(cfg.loss), style.count):
         log.warning("style     %s", note)
     # Before the data, which may take minutes to prepare.
@@ -105,7 +115,8 @@ def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, 
         own = {"resume": None}  # it is one run, which did not come from another
     config = plain(cfg) | own
     task.run_config = OmegaConf.to_container(cfg, resolve=False) | own
-    OmegaConf.save(OmegaConf.create(config), output / CONFIG)
+    remarks = "".join(f"# {line}\n" for line in notes)
+    (output / CONFIG).write_text(remarks + OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
     with ending(loggers):
         for logger in loggers:
             logger.log_hyperparams({**config, "origin": data.describe()})
@@ -183,16 +194,38 @@ def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
     )
 
 
+def fit_loss(cfg: DictConfig, count: int, overrides: Sequence[str]) -> str | None:
+    """Choose loss=few_pictures where a discriminator would learn `count` pictures by heart, and return a line on it.
+
+    What the user or an experiment chose stays: a loss that is no longer the default, or one of its terms.
+    """
+    chosen = any(re.match(r"[+~]*loss\b", line) for line in overrides)
+    if HydraConfig.initialized():
+        chosen = chosen or HydraConfig.get().runtime.choices.get("loss") != DEFAULT_LOSS
+    if chosen or cfg.resume is not None or few_pictures(plain(cfg.loss), count) is None:
+        return None
+    fitting = OmegaConf.load(str(resources.files("conf") / "loss" / "few_pictures.yaml"))
+    cfg.loss = OmegaConf.merge(cfg.loss, {"terms": fitting.terms})
+    return (
+        f"loss=few_pictures is chosen, since a discriminator learns {_pictures(count)} by heart "
+        f"(loss={DEFAULT_LOSS} says otherwise)"
+    )
+
+
 def few_pictures(loss: dict[str, Any], count: int) -> str | None:
     """A line to warn with where a discriminator would learn `count` pictures by heart; the other terms still train."""
     for name, term in loss.get("terms", {}).items():
         plays = term["_target_"].endswith(".Adversarial") and term.get("weight") != 0
         if plays and count < FEW_PICTURES and not (term.get("augment") or {}).get("probability"):
             return (
-                f"{count} picture{'' if count == 1 else 's'}: a discriminator learns so few by heart; give "
+                f"{_pictures(count)}: a discriminator learns so few by heart; give "
                 f"{FEW_PICTURES} or more, or choose loss=few_pictures (or loss.terms.{name}.augment.probability=1)"
             )
     return None
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'' if count == 1 else 's'}"
 
 
 def describe_model(task: StyleTransferTask) -> str:

@@ -23,7 +23,7 @@ def build_network(config: dict[str, Any]) -> nn.Module:
         raise UserError(f"network '{target}': only networks of vst.networks can be built from a config")
     try:
         return network(**{key: value for key, value in config.items() if key != "_target_"})
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UserError(f"network '{target}': its arguments do not fit: {error}") from error
 
 

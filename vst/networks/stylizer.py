@@ -34,7 +34,7 @@ class Stylizer(nn.Module):
         grain: CameraGrain | None = None,
     ) -> None:
         super().__init__()
-        _check_grain(generator, grain)
+        check_grain(generator, grain)
         self.generator = generator
         self.temporal = temporal
         self.tone = tone
@@ -106,8 +106,8 @@ class Stylizer(nn.Module):
         return F.pad(x, pad, mode="replicate"), before  # reflection needs more pixels than it pads
 
 
-def _check_grain(generator: nn.Module, grain: CameraGrain | None) -> None:
-    """Raise ValueError for a grain that does not fit."""
+def check_grain(generator: nn.Module, grain: CameraGrain | None) -> None:
+    """Raise ValueError for a grain whose `channels` and `cell` do not fit the generator."""
     wanted, given = getattr(generator, "grain", None), 0 if grain is None else grain.channels
     if wanted is None and given:
         kind = type(generator).__name__

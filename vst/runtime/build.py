@@ -149,7 +149,8 @@ def cached_onnx(
                 write_onnx(graph, part)
         except OSError as error:
             raise UserError(
-                f"the engines' cache {path.parent} cannot be written ({cache.reason(error)}); use export.py"
+                f"the engines' cache {path.parent} cannot be written ({cache.reason(error)}); set XDG_CACHE_HOME "
+                "or HOME to a folder that can, or give a file that export.py wrote"
             ) from error
         size = cache.in_words(path.stat().st_size)
         _log.info("cache     the network as its engine wants it in %s, %s; `vst cache` shows and clears it", path, size)
