@@ -156,7 +156,8 @@ def test_ctrl_c_in_a_training_ends_the_sweep(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
-    headline, job, last = errors.splitlines()[-3:]
-    assert (headline, last) == ("0 jobs done, in sweep", "interrupted")
+    headline, job, what, _, command = errors.splitlines()[-5:]
+    assert (headline, what) == ("0 jobs done, in sweep", "interrupted")
+    assert command == "python train.py resume=sweep/0/checkpoints/last.ckpt"
     assert job.startswith("  job 0 (") and " seed=1 " in job and job.endswith("): interrupted")
     assert not (tmp_path / "sweep" / "1").exists()

@@ -66,7 +66,7 @@ def _of_sweep(task: Task, check: Callable[[DictConfig], None], cfg: DictConfig) 
         message = _user_mistake(error)
         if message is None:  # a defect
             traceback.print_exc()
-            message = " ".join(traceback.format_exception_only(error)[-1].split())
+            message = " ".join(traceback.format_exception_only(error)[0].split())
         print_error(f"job {current.job.num} ({' '.join(words)}): {message}")
         note("failed", message)
         raise _ReportedError(message) from error  # so that Hydra counts the job as failed
@@ -86,7 +86,7 @@ def _user_mistake(error: BaseException) -> str | None:
     cause = error.__cause__ if isinstance(error, InstantiationException) else error
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({cause.filename})" if cause.filename else ""
-        return f"the disk is full{where}; free some space, then go on or start again"
+        return f"the disk is full{where}; free some space, then start again or resume= from the last checkpoint"
     if isinstance(cause, UserError):
         return str(cause)
     if isinstance(cause, ValueError) or type(cause).__name__ == "MisconfigurationException":
