@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 from vst.errors import UserError
 from vst.runtime.engine import MIN_SIDE, Engine, require
 from vst.runtime.graph import FrameGraph, GraphInfo
-from vst.runtime.openvino_engine import read_metadata
+from vst.runtime.openvino_engine import read_metadata, shared_core
 
 OPSET = 20
 OPSETS = range(18, 24)
@@ -85,7 +85,7 @@ def write_onnx(graph: FrameGraph, path: Path, opset: int = OPSET) -> None:
 def write_openvino(onnx_file: Path, path: Path) -> None:
     """An OpenVINO IR, .xml and .bin, from an ONNX file of `write_onnx`, quantised or not, in the same precision."""
     ov = require("openvino", "format=openvino")
-    model = ov.Core().read_model(onnx_file)
+    model = shared_core().read_model(onnx_file)
     for key, value in read_metadata(model).items():
         model.set_rt_info(value, ["vst", key])
     ov.save_model(model, path, compress_to_fp16=False)
