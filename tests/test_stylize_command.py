@@ -25,6 +25,8 @@ from vst.painting import Look, Painter
 from vst.painting.camera import MOVES
 from vst.painting.timeline import Numbers, Styles, Timeline
 from vst.runtime import Engine, open_engine
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
 from vst.schema import Camera
 from vst.video import segments
 
@@ -437,3 +439,21 @@ def test_from_python_in_two_lines_and_with_a_painter(folder: Path, painted, monk
     stylize_video(Painter(engines, timeline=timeline), "clip.mp4", "three.mp4", progress=False)
     frames, clip = np.stack(decode_sequentially(folder / "three.mp4")), clip_of(folder)
     assert far(frames[0], clip[0]) < 5 < far(frames[-1], clip[-1])
+
+
+def test_an_exported_file_brings_its_engine(
+    run: Callable[..., np.ndarray], folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    write_onnx(FrameGraph(load_stylizer(folder / "a.pt")), folder / "a.onnx")
+    expected = run("checkpoint=a.pt")
+    assert np.abs(run("checkpoint=a.onnx").astype(int) - expected).max() <= 2
+    for arguments, said in (
+        (["engine=torch"], "engine=torch cannot run a .onnx file; choose onnxruntime"),
+        (["precision=auto"], "precision=auto is for engine=auto"),
+        (["engine=onnx"], "engine: 'onnx' is not one of"),
+    ):
+        with pytest.raises(SystemExit):
+            run("checkpoint=a.onnx", *arguments)
+        assert said in capsys.readouterr().err

@@ -18,6 +18,8 @@ Preset = Literal[
     "placebo",
 ]
 
+EngineChoice = Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"] | None
+
 Camera = Literal["none", "zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down", "drift"]
 
 
@@ -116,7 +118,7 @@ class StylizeConfig:
     device: str | list
     tile: int | Literal["auto"]
     planes: bool
-    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    engine: EngineChoice
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     codec: str | None
     crf: int | None
@@ -185,7 +187,7 @@ class BenchmarkConfig:
     mode: Literal["models", "pipeline", "training"]
     models: list
     sizes: list
-    engines: list
+    engines: list | None
     precisions: list
     seconds: float
     rounds: int
@@ -227,7 +229,7 @@ class LiveConfig:
     crf: int
     overwrite: bool
     device: str
-    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    engine: EngineChoice
     precision: Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -236,7 +238,7 @@ class StudioConfig:
     """`conf/studio.yaml`."""
 
     styles: str | list | dict
-    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    engine: EngineChoice
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     device: str
     host: str

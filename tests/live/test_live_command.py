@@ -1,5 +1,6 @@
 """`live.py` as a person starts it: in real processes, and with mistakes."""
 
+import logging
 import math
 import os
 import signal
@@ -13,12 +14,14 @@ import av
 import pytest
 
 from tests.media import make_video, read_numbers
-from vst.checkpoint import save_stylizer, stylizer_content
+from vst.checkpoint import load_stylizer, save_stylizer, stylizer_content
 from vst.commands.live import _tell, live, read_names, read_size
 from vst.errors import UserError
 from vst.live.loop import LiveReport, SinkReport
 from vst.live.meter import Pace
 from vst.networks import build_stylizer
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = {
@@ -48,6 +51,18 @@ def test_a_film_to_a_file_with_two_styles(folder: Path, capsys: pytest.CaptureFi
     assert "received 50" in out and out.rstrip().endswith("out.mp4") and "latency p50" in out
     numbers = numbers_of(folder / "out.mp4")
     assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == 49 and len(numbers) > 25
+
+
+def test_an_exported_file_brings_its_engine(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    write_onnx(FrameGraph(load_stylizer(folder / "one.pt")), folder / "one.onnx")
+    with caplog.at_level(logging.INFO):
+        live(["checkpoint=[one.onnx,two.pt]", "source=film.mp4", "sink=out.mp4", "strength=0.2", "device=cpu"])
+    assert [line for line in caplog.messages if "preparing" in line] == [
+        "live      preparing one (1 of 2)", "live      preparing two (2 of 2)",
+    ]  # fmt: skip
+    assert numbers_of(folder / "out.mp4")[-1] == 49
 
 
 @pytest.mark.parametrize(

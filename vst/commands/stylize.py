@@ -28,7 +28,7 @@ from vst.painting.look import Look, check_palette
 from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
 from vst.painting.stage import Paints
 from vst.painting.timeline import KEYED, Timeline, read_look
-from vst.runtime import TILES, Engine, choose_engine, open_engine
+from vst.runtime import TILES, Engine, open_engine, settle_engine
 from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
 from vst.stream import stylize_video
@@ -40,6 +40,7 @@ from vst.video.source import DEFAULT_FPS, Source, find_inputs, open_source, pars
 log = logging.getLogger("vst")
 
 USUAL_SIZE = (1280, 720)  # that engine=auto measures at where the input can be read only once
+TOLD_SECONDS = 2.0  # of preparation, from which on they explain why frames and seconds do not make the fps
 LOOK_KEYS = (*KEYED, "use", "palette", "scale")
 SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel")
 SINK_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt", "format", "overwrite")
@@ -88,7 +89,9 @@ def stylize(cfg: DictConfig) -> None:
     options = {key: asked[key] for key in (*keys, "resume", "audio", "planes")}
     report = stylize_video(stage, film.given, asked["output"], job=_job(asked, files), **options)
     cuts = f", {report.cuts} cut{'' if report.cuts == 1 else 's'}" if report.cuts else ""
-    said = f"{report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps){cuts}\n{report.output}"
+    pace = "" if report.fps is None else f" ({report.fps:.1f} fps)"
+    prepared = f", {report.preparing:.1f} s of it until the first" if report.preparing > TOLD_SECONDS else ""
+    said = f"{report.frames} frames in {report.seconds:.1f} s{prepared}{pace}{cuts}\n{report.output}"
     print(said, file=sys.stderr if asked["output"] == STDOUT else sys.stdout)
 
 
@@ -175,15 +178,9 @@ class _Opening:
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
         self._source = model
-        self._kind = asked["engine"], asked["precision"]
+        self._kind = settle_engine(model, asked["engine"], asked["precision"], self._devices[0], size)
         # Each eye would follow its own camera, and after a while see other strokes.
         self._grain = asked["grain"] if asked["stereo"] == "none" else 0.0
-        if asked["engine"] == "auto":
-            choice = choose_engine(self._source, size, asked["precision"], self._devices[0])
-            log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
-            self._kind = choice.engine, choice.precision
-        elif asked["precision"] == "auto":
-            raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
 
     def __call__(self) -> Engine:
         engine = open_engine(self._source, *self._kind, self._devices, self._tile)

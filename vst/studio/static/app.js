@@ -266,11 +266,14 @@ function showRendering(status) {
     if (status.state === "failed") complain(new api.Problem(api.sentence(status.error)), render);
     return;
   }
+  const cancel = cancelled ? null : cancelRender;
+  if (status.frames === 0) return progress("Preparing", null, "The first frame is being painted", cancel);
   const share = status.total ? Math.min(status.frames / status.total, 1) : null;
   const of = status.total ? ` of ${status.total}` : "";
+  const pace = status.fps === null ? "" : `, ${status.fps} a second`;
   const left = status.left === null ? "" : `, ${duration(status.left)} left`;
   const title = share === null ? "Painting" : `Painting, ${Math.floor(share * 100)} %`;
-  progress(title, share, `${status.frames}${of} frames, ${status.fps} a second${left}`, cancelled ? null : cancelRender);
+  progress(title, share, `${status.frames}${of} frames${pace}${left}`, cancel);
 }
 
 function cancelRender() {
@@ -318,7 +321,7 @@ async function startCamera() {
     compare.whole(false);
     compare.seam(0);
     compare.showStreams(camera, painted);
-    $("caption").textContent = "";
+    $("caption").textContent = "Preparing";
     enter("live");
     live.send(look());
     say("The camera is being painted");
