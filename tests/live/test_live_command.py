@@ -1,6 +1,5 @@
 """`live.py` as a person starts it: in real processes, and with mistakes."""
 
-import logging
 import math
 import os
 import signal
@@ -53,13 +52,12 @@ def test_a_film_to_a_file_with_two_styles(folder: Path, capsys: pytest.CaptureFi
     assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == 49 and len(numbers) > 25
 
 
-def test_an_exported_file_brings_its_engine(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exported_file_brings_its_engine(folder: Path, capsys: pytest.CaptureFixture) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
     write_onnx(FrameGraph(load_stylizer(folder / "one.pt")), folder / "one.onnx")
-    with caplog.at_level(logging.INFO):
-        live(["checkpoint=[one.onnx,two.pt]", "source=film.mp4", "sink=out.mp4", "strength=0.2", "device=cpu"])
-    assert [line for line in caplog.messages if "preparing" in line] == [
+    live(["checkpoint=[one.onnx,two.pt]", "source=film.mp4", "sink=out.mp4", "strength=0.2", "device=cpu"])
+    assert [line for line in capsys.readouterr().out.splitlines() if "preparing" in line] == [
         "live      preparing one (1 of 2)", "live      preparing two (2 of 2)",
     ]  # fmt: skip
     assert numbers_of(folder / "out.mp4")[-1] == 49
