@@ -47,7 +47,7 @@ class Render:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def status(self) -> dict[str, Any]:
-        """What the page shows; times in seconds, `fps` and `left` None until they can be told. Who asks keeps it alive."""
+        """What the page shows; seconds, and `fps` and `left` None until they can be told. Who asks keeps it alive."""
         self.touched = time.monotonic()
         seconds, frames, fps = self.seconds or time.monotonic() - self.began, self.pace.frames, self.pace.fps
         left = self.pace.left(max(self.total - frames, 0)) if self.state == "running" and self.total else None
