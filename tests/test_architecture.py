@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "vst.export": {"vst", "vst.runtime", "vst.quality", "vst.checkpoint", "vst.networks", "vst.errors"},
     "vst.painting": {"vst.memory", "vst.pipeline", "vst.runtime", "vst.video", "vst.errors"},
     "vst.live": {"vst.painting", "vst.stream", "vst.video", "vst.cuts", "vst.errors"},
-    "vst.studio": {"vst.painting", "vst.stream", "vst.video", "vst.cache", "vst.errors"},
+    "vst.studio": {"vst.painting", "vst.progress", "vst.stream", "vst.video", "vst.cache", "vst.errors"},
     "vst.weights": {"vst.errors"},
     "vst.names": {"vst.errors"},
     "vst.report_folder": {"vst.errors"},

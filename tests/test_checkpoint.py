@@ -228,3 +228,10 @@ def test_other_streaks_than_those_of_the_file_are_told(tmp_path):
     save_stylizer(tmp_path / "s.pt", stylizer_content(build_stylizer(model(3)), model(3), "x"))
     assert "model.grain.streak=3 keeps them" in initialise(build_stylizer(model(8)), None, tmp_path / "s.pt")
     assert "grain.streak" not in initialise(build_stylizer(model(3)), None, tmp_path / "s.pt")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.pt2"])
+def test_an_exported_file_is_no_checkpoint_and_says_where_it_runs(tmp_path, name):
+    (tmp_path / name).write_bytes(b"exported")
+    with pytest.raises(UserError, match=r"an exported file, which only engines run \(stylize.*give the stylizer\.pt"):
+        load_stylizer(tmp_path / name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_same_frames_times_and_audio(tmp_path: Path) -> None:
     assert _times(report.output) == [Fraction(pts, 1000) for pts in VFR]
     assert probe(report.output).has_audio
     assert (report.frames, report.cuts, report.damaged) == (20, 0, None)
-    assert report.seconds > 0 and report.fps == pytest.approx(20 / report.seconds)
+    assert 0 < report.preparing < report.seconds and report.fps >= 19 / (report.seconds - report.preparing)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
@@ -376,9 +377,40 @@ def test_progress_without_a_terminal_is_lines(
     monkeypatch.setattr(progress_module, "_LINE_SECONDS", 0.0)
     stylize_video(Identity(), source, tmp_path / "b.mp4")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("b.mp4: 1/5 frames, ") and lines[0].endswith("s left") and len(lines) == 6
+    assert lines[:2] == ["b.mp4: preparing ...", "b.mp4: 1/5 frames"] and len(lines) == 7
+    assert lines[2].startswith("b.mp4: 2/5 frames, ") and lines[2].endswith("s left")
     stylize_video(Identity(), source, tmp_path / "c.mp4", progress=False)
     assert capsys.readouterr().err == ""
+
+
+class Compiles:
+    """An engine whose first frame takes two seconds."""
+
+    def __init__(self) -> None:
+        self._ready = False
+
+    def reset(self) -> None:
+        pass
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        time.sleep(0.01 if self._ready else 2.0)
+        self._ready = True
+        np.copyto(out, frame)
+        return out
+
+
+def test_what_an_engine_takes_to_get_ready_is_no_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    source = media.make_video(tmp_path / "in.mp4", n=12)
+    monkeypatch.setattr(progress_module, "_LINE_SECONDS", 0.0)
+    report = stylize_video(Compiles(), source, tmp_path / "out.mp4")
+    preparing, first, *others = capsys.readouterr().err.splitlines()
+    assert preparing == "out.mp4: preparing ..." and first == "out.mp4: 1/12 frames"
+    assert report.preparing >= 2 and report.fps > 12, "with the first frame it would be less than six"
+    for line in others:
+        assert float(re.search(r"([\d.]+) FPS", line)[1]) > 12, line
+    assert all(float(re.search(r"(\d+) s left", line)[1]) < 2 for line in others[:-2])
 
 
 def _cuts(frames: np.ndarray) -> list[int]:

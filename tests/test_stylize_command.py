@@ -25,6 +25,8 @@ from vst.painting import Look, Painter
 from vst.painting.camera import MOVES
 from vst.painting.timeline import Numbers, Styles, Timeline
 from vst.runtime import Engine, open_engine
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
 from vst.schema import Camera
 from vst.video import segments
 
@@ -648,3 +650,21 @@ def test_transparency_and_its_words(
         with pytest.raises(SystemExit):
             stylize([*usual, *words])
         assert said in "".join(capsys.readouterr())
+
+
+def test_an_exported_file_brings_its_engine(
+    run: Callable[..., np.ndarray], folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    write_onnx(FrameGraph(load_stylizer(folder / "a.pt")), folder / "a.onnx")
+    expected = run("checkpoint=a.pt")
+    assert np.abs(run("checkpoint=a.onnx").astype(int) - expected).max() <= 2
+    for arguments, said in (
+        (["engine=torch"], "engine=torch cannot run a .onnx file; choose onnxruntime"),
+        (["precision=auto"], "precision=auto is for engine=auto"),
+        (["engine=onnx"], "engine: 'onnx' is not one of"),
+    ):
+        with pytest.raises(SystemExit):
+            run("checkpoint=a.onnx", *arguments)
+        assert said in capsys.readouterr().err

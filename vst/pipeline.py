@@ -187,7 +187,7 @@ class Pipeline:
             state = None if job.state is None else {**job.state, **_numbered("memory_", read_memory(engine))}
             self._finished.put(replace(job, image=image, state=state))
             self.frames += 1
-            self._meter.update(self.frames)
+            self._meter.update()
         self._finished.put(None)
 
     def _encode(self) -> None:

@@ -12,6 +12,42 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _LINE_SECONDS = 10.0
+PREPARING = "preparing ..."
+
+
+class Pace:
+    """Frames a second from the first frame on. What comes before it is preparation: an engine may compile for a minute,
+    which says nothing of the frames that follow.
+
+    Attributes:
+        frames: that are finished.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.frames = 0
+        self._clock = clock
+        self._begin = self._first = self._last = clock()
+
+    def add(self) -> None:
+        """A frame is finished."""
+        self._last = self._clock()
+        if self.frames == 0:
+            self._first = self._last
+        self.frames += 1
+
+    @property
+    def preparing(self) -> float:
+        """Seconds up to the first frame; 0 as long as there is none."""
+        return self._first - self._begin
+
+    @property
+    def fps(self) -> float | None:
+        """None until a second frame is finished."""
+        return (self.frames - 1) / (self._last - self._first) if self._last > self._first else None
+
+    def left(self, frames: int) -> float | None:
+        """Seconds that so many further frames will take; None until that is known."""
+        return frames / self.fps if self.fps else None
 
 
 @dataclass(frozen=True)
@@ -28,23 +64,25 @@ class Place:
 class Meter:
     """Progress on stderr: a bar with frames, FPS and time left on a terminal, else a line every ten seconds.
 
-    A context manager; `seconds` is the wall time between entering and leaving. `total` and `done` are frames, of
-    which `done` were there before. `place` is that among several works.
+    A context manager; `seconds` is the wall time between entering and leaving, and `pace` that of the frames. `total`
+    and `done` are frames, of which `done` were there before. `place` is that among several works.
     """
 
     def __init__(self, total: int | None, name: str, enabled: bool, done: int = 0, place: Place | None = None) -> None:
-        self.seconds = 0.0
+        self.seconds, self.pace = 0.0, Pace()
         self._total, self._enabled, self._place = total, enabled, place
         self._name = name if place is None else f"{place.number}/{place.total} {name}"
         console = Console(stderr=True)
         self._bar = self._make_bar(console) if enabled and console.is_terminal else None
-        self._frames = self._done = done
+        self._done = done
 
     def __enter__(self) -> Meter:
         self._start = self._last_line = time.perf_counter()
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task(self._name, total=self._total, completed=self._done, fps=0.0, all="")
+            self._task = self._bar.add_task(self._name, total=self._total, completed=self._done, pace=PREPARING, all="")
+        else:
+            self._print(PREPARING)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -54,35 +92,37 @@ class Meter:
         elif kind is None:
             self._print_line()
 
-    def update(self, frames: int) -> None:
-        self._frames = frames
+    def update(self) -> None:
+        """One more frame is finished."""
+        self.pace.add()
         now = time.perf_counter()
         if self._bar is not None:
-            fps = (frames - self._done) / max(now - self._start, 1e-9)
-            self._bar.update(self._task, completed=frames, fps=fps, all=self._left_for_all())
+            frames = self._done + self.pace.frames
+            self._bar.update(self._task, completed=frames, pace=self._fps(), all=self._left_for_all())
         elif now - self._last_line > _LINE_SECONDS:
             self._last_line = now
             self._print_line()
 
+    def _fps(self) -> str:
+        return "" if self.pace.fps is None else f"{self.pace.fps:.1f} FPS"
+
     def _print_line(self) -> None:
-        if not self._enabled:
-            return
-        seconds = max(time.perf_counter() - self._start, 1e-9)
-        fps = (self._frames - self._done) / seconds
-        of = f"/{self._total}" if self._total else ""
-        left = (
-            f", {(self._total - self._frames) / fps:.0f} s left"
-            if self._total and self._done < self._frames < self._total
-            else ""
-        )
-        said = f"{self._name}: {self._frames}{of} frames, {fps:.1f} FPS{left}{self._left_for_all()}"
-        print(said, file=sys.stderr, flush=True)
+        frames = self._done + self.pace.frames
+        said = [f"{frames}/{self._total} frames" if self._total else f"{frames} frames", self._fps()]
+        left = self.pace.left(self._total - frames) if self._total else None
+        said += [f"{left:.0f} s left"] if left is not None and frames < self._total else []
+        self._print(", ".join(filter(None, [*said, self._left_for_all()])))
 
     def _left_for_all(self) -> str:
         if self._place is None:
             return ""
-        left = self._place.left(min(1.0, self._frames / self._total) if self._total else 0.0)
-        return "" if left is None else f", {left:.0f} s left for all"
+        share = min(1.0, (self._done + self.pace.frames) / self._total) if self._total else 0.0
+        left = self._place.left(share)
+        return "" if left is None else f"{left:.0f} s left for all"
+
+    def _print(self, said: str) -> None:
+        if self._enabled:
+            print(f"{self._name}: {said}", file=sys.stderr, flush=True)
 
     @staticmethod
     def _make_bar(console: Console) -> Progress:
@@ -90,7 +130,7 @@ class Meter:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[fps]:.1f} FPS"),
+            TextColumn("{task.fields[pace]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[all]}"),
             console=console,

@@ -18,6 +18,8 @@ Preset = Literal[
     "placebo",
 ]
 
+EngineChoice = Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"] | None
+
 Camera = Literal["none", "zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down", "drift"]
 
 
@@ -120,7 +122,7 @@ class StylizeConfig:
     device: str | list
     tile: int | Literal["auto"]
     planes: bool
-    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    engine: EngineChoice
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     codec: str | None
     crf: int | None
@@ -190,7 +192,7 @@ class BenchmarkConfig:
     mode: Literal["models", "pipeline", "training"]
     models: list[str]
     sizes: list
-    engines: list
+    engines: list | None
     precisions: list
     seconds: float
     rounds: int
@@ -233,7 +235,7 @@ class LiveConfig:
     crf: int
     overwrite: bool
     device: str
-    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    engine: EngineChoice
     precision: Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -242,7 +244,7 @@ class StudioConfig:
     """`conf/studio.yaml`."""
 
     styles: str | list | dict
-    engine: Literal["auto", "torch", "torch_compile", "cuda_graph", "onnxruntime", "tensorrt", "openvino"]
+    engine: EngineChoice
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     device: str
     host: str

@@ -35,8 +35,8 @@ Input = str | Path | Sequence[str | Path] | Source
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What `stylize_video` did: `frames` are in the output; this run painted its part in `seconds` of wall time,
-    at `fps` frames a second.
+    """What `stylize_video` did: `frames` are in the output; this run painted its part in `seconds` of wall time, of
+    which `preparing` passed up to the first frame; the others came at `fps` frames a second (None: there were none).
 
     `cuts` is how often the state was reset at a hard cut in this run. `damaged` is None or one line that says what
     of the input could not be read.
@@ -44,7 +44,8 @@ class StreamReport:
 
     frames: int
     seconds: float
-    fps: float
+    preparing: float
+    fps: float | None
     cuts: int
     output: Path
     damaged: str | None
@@ -157,9 +158,9 @@ def stylize_video(
     for trouble in (source.resized, source.damaged):
         if trouble:
             _log.warning(trouble)
-    seconds = meter.seconds
-    painted = pipeline.frames - done
-    return StreamReport(pipeline.frames, seconds, painted / seconds, pipeline.cuts, sink.path, source.damaged)
+    return StreamReport(
+        pipeline.frames, meter.seconds, meter.pace.preparing, meter.pace.fps, pipeline.cuts, sink.path, source.damaged
+    )
 
 
 def _check_size(info: VideoInfo) -> None:

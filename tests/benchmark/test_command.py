@@ -8,8 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.media import make_video
 from vst.commands.benchmark import benchmark, benchmark_model
 from vst.errors import UserError
+from vst.networks import ConvGRU, ResidualGenerator, Stylizer
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
 
 
 @pytest.mark.parametrize("name, stride", [("convgru", 4), ("convgru_tiny", 8)])
@@ -43,6 +47,27 @@ def test_models_from_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "convgru_tiny" in shown and "could not run cuda_graph float32" in shown
     settings = json.loads((tmp_path / "benchmark.json").read_text())["settings"]
     assert {"date", "commit", "versions", "device", "machine", "engines"} <= settings.keys()
+
+
+def test_an_exported_file_is_measured_with_the_engines_that_run_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    network = Stylizer(ResidualGenerator(8, 1), ConvGRU(8)).eval()
+    write_onnx(FrameGraph(network), tmp_path / "waves.onnx")
+    make_video(tmp_path / "film.mp4", n=4, width=64, height=48)
+    given = [f"models=[{tmp_path / 'waves.onnx'}]", "device=cpu", "rounds=1"]
+    benchmark([*given, "sizes=[64x48]", "seconds=0.01", f"output={tmp_path / 'table'}"])
+    rows = json.loads((tmp_path / "table" / "benchmark.json").read_text())["rows"]
+    assert [row["engine"] for row in rows] == ["onnxruntime", "openvino"]
+    assert "could not run" not in capsys.readouterr().out
+    benchmark([*given, "mode=pipeline", f"input={tmp_path / 'film.mp4'}", f"output={tmp_path / 'pipeline'}"])
+    settings = json.loads((tmp_path / "pipeline" / "benchmark.json").read_text())["settings"]
+    assert settings["engine"].startswith("onnxruntime")
+    with pytest.raises(SystemExit):
+        benchmark([*given, "sizes=[64x48]", "engines=[torch]", f"output={tmp_path / 'none'}"])
+    assert "engine=torch cannot run a .onnx file; choose onnxruntime" in capsys.readouterr().err
 
 
 def test_training_from_the_command(tmp_path: Path) -> None:

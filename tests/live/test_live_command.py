@@ -13,12 +13,14 @@ import av
 import pytest
 
 from tests.media import make_video, read_numbers
-from vst.checkpoint import save_stylizer, stylizer_content
+from vst.checkpoint import load_stylizer, save_stylizer, stylizer_content
 from vst.commands.live import _tell, live, read_names, read_size
 from vst.errors import UserError
 from vst.live.loop import LiveReport, SinkReport
 from vst.live.meter import Pace
 from vst.networks import build_stylizer
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = {
@@ -55,6 +57,17 @@ def test_it_is_told_that_sound_is_left_out(folder: Path, capsys: pytest.CaptureF
     for source, is_told in (("heard.mp4", True), ("film.mp4", False)):
         live(["checkpoint=one.pt", f"source={source}", "sink=out.mp4", "overwrite=true", "device=cpu"])
         assert (f"that of {source} is left out" in capsys.readouterr().out) == is_told
+
+
+def test_an_exported_file_brings_its_engine(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    write_onnx(FrameGraph(load_stylizer(folder / "one.pt")), folder / "one.onnx")
+    live(["checkpoint=[one.onnx,two.pt]", "source=film.mp4", "sink=out.mp4", "strength=0.2", "device=cpu"])
+    assert [line for line in capsys.readouterr().out.splitlines() if "preparing" in line] == [
+        "live      preparing one (1 of 2)", "live      preparing two (2 of 2)",
+    ]  # fmt: skip
+    assert numbers_of(folder / "out.mp4")[-1] == 49
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import torch
 
 from vst.errors import UserError
 from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, SlowTone, Stateless, Stylizer
-from vst.runtime import auto, build, choose_engine, open_engine
+from vst.runtime import auto, build, choose_engine, open_engine, settle_engine
 from vst.runtime import engine as engine_module
+from vst.runtime.formats import write_onnx, write_openvino
 from vst.runtime.graph import FrameGraph, GraphInfo, add_border
 from vst.runtime.parity import CUT, Reference, compare, moving_frames
 
@@ -312,3 +313,37 @@ def test_files_of_older_versions_are_told(missing: str) -> None:
     del metadata[missing]
     with pytest.raises(UserError, match="exported by an older vst"):
         GraphInfo.from_metadata(metadata, "old.onnx")
+
+
+@pytest.mark.parametrize(("ending", "engine"), [(".onnx", "onnxruntime"), (".xml", "openvino"), ("", "torch")])
+def test_an_engine_that_nobody_chose_is_the_one_that_runs_the_source(
+    ending: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in PACKAGES.get(engine, ()):
+        pytest.importorskip(package)
+    network = stylizer()
+    source = tmp_path / f"model{ending}" if ending else network
+    if ending:
+        write_onnx(FrameGraph(network), tmp_path / "model.onnx")
+    if ending == ".xml":
+        write_openvino(tmp_path / "model.onnx", source)
+    device = torch.device("cpu")
+    assert settle_engine(source, None, "float32", device, (64, 48)) == (engine, "float32")
+    assert settle_engine(source, "torch", "float32", device, (64, 48)) == ("torch", "float32")
+    opened = open_engine(source)
+    assert opened.name == engine
+    assert compare(Reference(network), opened, moving_frames(4, 48, 64), CUT).least_psnr > 70
+    if not ending:
+        return
+    with pytest.raises(UserError, match=f"engine=torch cannot run a {ending} file; choose .*{engine}"):
+        open_engine(source, "torch")
+    with pytest.raises(UserError, match="precision=auto is for engine=auto"):
+        settle_engine(source, None, "auto", device, (64, 48))
+
+    def absent(name: str):
+        raise ImportError(name)
+
+    monkeypatch.setattr(engine_module, "import_module", absent)
+    with pytest.raises(UserError) as error:
+        open_engine(source)
+    assert f"needs the package {engine}: pip install 'vst[" in str(error.value) and "\n" not in str(error.value)

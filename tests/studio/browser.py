@@ -134,7 +134,8 @@ class Browser:
         Path(path).write_bytes(base64.b64decode(data))
 
     def complaints(self) -> list[str]:
-        """Exceptions of the page, and errors in its console."""
+        """Exceptions of the page, and errors in its console, up to now."""
+        self.run("0")  # its answer comes after what was said before it
         found = []
         for event in self.events:
             method, given = event.get("method"), event.get("params", {})

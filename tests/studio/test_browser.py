@@ -164,6 +164,63 @@ def test_a_render_can_be_cancelled(page: Browser, studio: Client, film: Path) ->
     assert page.run("document.querySelector('#notice').hidden")
 
 
+LATE_FAREWELL = """(() => {
+  const send = window.fetch;
+  window.farewells = 0;
+  window.fetch = async (path, options) => {
+    if (options?.method !== 'DELETE') return send(path, options);
+    if (path.includes('/renders/')) await new Promise((go) => setTimeout(go, 500));
+    const answer = await send(path, options);
+    window.farewells += 1;
+    return answer;
+  };
+})()"""
+
+
+def test_a_film_and_what_was_rendered_of_it_leave_together(page: Browser, studio: Client, film: Path) -> None:
+    page.run(LATE_FAREWELL)
+    load_film(page, film)
+    page.click("#render")
+    reach(page, "done")
+    page.click("#leave")
+    reach(page, "welcome")
+    page.wait("window.farewells > 0")
+    time.sleep(0.8)  # a request that came too late would be a complaint of the page
+    assert studio.files() == []
+
+
+LATE_NEWS = """window.EventSource = class extends EventSource {
+  set onmessage(hear) { super.onmessage = (event) => setTimeout(() => hear(event), 2500); }
+}"""
+
+
+def test_a_render_that_was_ready_before_it_was_cancelled_stays_cancelled(
+    page: Browser, studio: Client, film: Path
+) -> None:
+    page.run(LATE_NEWS)
+    load_film(page, film)
+    page.click("#render")
+    reach(page, "rendering")
+    studio.until(page.run("JSON.parse(sessionStorage.getItem('film')).render"), "done")
+    page.click("#cancel")
+    reach(page, "preview")
+    assert page.run("document.querySelector('#notice').hidden && document.querySelector('#back').hidden")
+    assert [path.suffix for path in studio.files()] == [".film"]
+
+
+def test_a_reload_after_a_cancelled_render_keeps_the_film(page: Browser, studio: Client, film: Path) -> None:
+    load_film(page, film)
+    choose_style(page, "slow")
+    page.click("#render")
+    reach(page, "rendering")
+    render = page.run("JSON.parse(sessionStorage.getItem('film')).render")
+    page.click("#cancel")
+    reach(page, "preview")
+    studio.ask("DELETE", f"/api/renders/{render}")  # now it is gone for good, as the studio's sweep would have it
+    page.open(studio.url)
+    reach(page, "preview")
+
+
 def test_the_camera_is_painted_and_changes_its_style(page: Browser) -> None:
     choose_style(page, "negative")
     page.click("#camera")

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from tests.studio.serving import Client
-from vst.checkpoint import save_stylizer, stylizer_content
+from vst.checkpoint import load_stylizer, save_stylizer, stylizer_content
 from vst.commands.studio import open_styles, title
 from vst.config import compose_or_explain
 from vst.errors import UserError
 from vst.networks import build_stylizer
 from vst.runtime import engine
+from vst.runtime.formats import write_onnx
+from vst.runtime.graph import FrameGraph
 from vst.schema import StudioConfig
 
 MODEL = {
@@ -49,6 +51,18 @@ def test_styles_are_opened_before_the_first_guest(checkpoint: Path) -> None:
     assert one is not other and (one(frame) == other(frame)).all()
     with pytest.raises(UserError, match="float16 is for GPUs"):
         open_styles({"first_run": checkpoint}, "torch", "float16", "cpu", 64)
+
+
+def test_an_exported_file_brings_its_engine(checkpoint: Path) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    file = checkpoint.with_suffix(".onnx")
+    write_onnx(FrameGraph(load_stylizer(checkpoint)), file)
+    styles = open_styles({"waves": file, "paper": checkpoint}, None, "float32", "cpu", 64)
+    assert styles["waves"].open().describe().startswith("onnxruntime")
+    assert styles["paper"].open().describe().startswith("torch")
+    with pytest.raises(UserError, match=r"engine=torch cannot run a \.onnx file"):
+        open_styles({"waves": file}, "torch", "float32", "cpu", 64)
 
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,10 @@ from vst.benchmark.limits import DTYPES
 from vst.errors import UserError, suggest
 from vst.networks import Stylizer
 from vst.runtime import ENGINES, Engine, open_engine
+from vst.runtime.build import FILE_ENGINES
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
+USUAL_ENGINES = ("torch", "onnxruntime", "openvino")
 NUM_FRAMES = 4  # different ones, so that no cache is warm with the frame
 
 
@@ -31,6 +33,12 @@ class Model:
     name: str
     kind: str
     source: Stylizer | Path
+
+    @property
+    def engines(self) -> list[str]:
+        """The usual ones that there are for it."""
+        fitting = ENGINES if isinstance(self.source, Stylizer) else FILE_ENGINES[self.source.suffix]
+        return [engine for engine in USUAL_ENGINES if engine in fitting]
 
     @property
     def cost(self) -> Cost | None:
@@ -110,9 +118,11 @@ def read_sizes(names: Sequence[str]) -> list[tuple[int, int]]:
     return list(dict.fromkeys(sizes))
 
 
-def check_engines(engines: Sequence[str], precisions: Sequence[str]) -> None:
+def check_engines(engines: Sequence[str] | None, precisions: Sequence[str]) -> None:
     """Raise UserError for a name that no machine could run."""
     for key, names, known in (("engines", engines, ENGINES), ("precisions", precisions, tuple(DTYPES))):
+        if names is None:
+            continue
         if not names:
             raise UserError(f"{key}: none given; choose of {', '.join(known)}")
         for name in names:

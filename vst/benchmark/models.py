@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ MAX_COMPILED = 64
 def run_models(
     models: Sequence[Model],
     sizes: Sequence[tuple[int, int]],
-    engines: Sequence[str],
+    engines: Sequence[str] | None,
     precisions: Sequence[str],
     device: torch.device,
     settings: dict[str, Any],
@@ -49,19 +49,26 @@ def run_models(
     machine does meets them all: ratios within a size are fair even where the numbers are not. The machine's peaks are
     measured again in every round.
 
+    Args:
+        engines: None for the usual ones of each model.
+
     Raises:
         UserError: not one combination can run.
     """
     machine = machine or Machine(device)
     result = Benchmark("models", settings, notes=list(NOTES))
-    pairs = list(_possible(engines, precisions, device, result.skipped))
-    peaks = tuple(precision for precision in DTYPES if precision in {precision for _, precision in pairs})
-    costs = {model.name: model.cost for model in models}
+    pairs = {
+        model: list(_possible(model.engines if engines is None else engines, precisions, device, result.skipped))
+        for model in models
+    }
+    asked = {pair for possible in pairs.values() for pair in possible}
+    peaks = tuple(precision for precision in DTYPES if precision in {precision for _, precision in asked})
+    costs = {model: model.cost for model in models}
     measured: list[Entry] = []
     for number, size in enumerate(sizes):
         frames = [np.ascontiguousarray(frame) for frame in moving_frames(NUM_FRAMES, size[1], size[0])]
-        entries = [Entry(model, *pair, size, costs[model.name]) for model in models for pair in pairs]
-        with _many_graphs(engines):
+        entries = [Entry(model, *pair, size, costs[model]) for model in models for pair in pairs[model]]
+        with _many_graphs({engine for engine, _ in asked}):
             open_entries = list(_opened(entries, frames, device, result.skipped))
             for turn in range(rounds):
                 _log.info(
@@ -99,8 +106,9 @@ def _possible(
 def _opened(
     entries: Sequence[Entry], frames: Sequence[np.ndarray], device: torch.device, skipped: dict[str, str]
 ) -> Iterator[Entry]:
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[Model, str, str]] = set()
     for entry in entries:
+        _log.info("preparing %s", entry.title)
         try:
             entry.open(frames[0], device)
         except (UserError, RuntimeError, MemoryError) as error:
@@ -108,7 +116,7 @@ def _opened(
             skipped[entry.title] = _reason(error)
             continue
         # A file of int8 opens as the same engine whatever precision is asked.
-        key = (entry.model.name, entry.engine_name, entry.precision)
+        key = (entry.model, entry.engine_name, entry.precision)
         if key not in seen:
             seen.add(key)
             yield entry
@@ -162,7 +170,7 @@ def _against_limit(entry: Entry, machine: Machine, p50: float) -> dict[str, Valu
 
 
 @contextlib.contextmanager
-def _many_graphs(engines: Sequence[str]) -> Iterator[None]:
+def _many_graphs(engines: Collection[str]) -> Iterator[None]:
     """Let torch.compile keep a graph for each entry; beyond its limit it would run uncompiled and not say so."""
     if "torch_compile" not in engines:
         yield

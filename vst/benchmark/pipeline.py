@@ -69,6 +69,7 @@ def run_pipeline(
     film = Path(film)
     timings = {stage: _Timing() for stage in (*STAGES, "overlapped")}
     with tempfile.TemporaryDirectory(prefix="vst-benchmark-") as folder:
+        _log.info("preparing %s", engine.name)
         stages = _Stages(engine, film, Path(folder), {"codec": codec, "crf": crf, "preset": preset}, planes)
         for turn in range(rounds):
             for stage, timing in timings.items():

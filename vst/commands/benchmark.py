@@ -64,11 +64,11 @@ def _measure_models(asked: dict[str, Any], device: torch.device, settings: dict[
 
 
 def _measure_pipeline(asked: dict[str, Any], device: torch.device, settings: dict[str, Any]) -> Benchmark:
-    engine, precision = asked["engines"][:1], asked["precisions"][:1]
-    check_engines(engine, precision)
+    check_engines(asked["engines"], asked["precisions"])
     model = benchmark_model(str(asked["models"][0]))
+    engine, precision = (asked["engines"] or model.engines)[0], asked["precisions"][0]
     probe(asked["input"])  # before an engine is built, which may take a while
-    opened = open_engine(model.source, engine[0], precision[0], device)
+    opened = open_engine(model.source, engine, precision, device)
     encoder = {name: asked[name] for name in ("codec", "crf", "preset", "planes")}
     settings = settings | {"model": model.name}
     return run_pipeline(opened, asked["input"], settings, rounds=asked["rounds"], **encoder)

@@ -20,7 +20,7 @@ from vst.live.sinks import open_sink
 from vst.live.sources import open_source
 from vst.names import named_files
 from vst.painting import Look, Painter
-from vst.runtime import Engine, choose_engine, open_engine
+from vst.runtime import Engine, open_engine, settle_engine
 from vst.schema import LiveConfig, StudioConfig
 
 log = logging.getLogger("vst")
@@ -86,14 +86,7 @@ def _sinks(asked: dict[str, Any], controls: Controls, waiting: dict[str, float])
 def _engine(file: Any, asked: dict[str, Any], size: tuple[int, int]) -> Engine:
     device = open_device(asked["device"])
     source = file if file.suffix in EXPORTED else load_stylizer(file)
-    engine, precision = asked["engine"], asked["precision"]
-    if engine == "auto":
-        choice = choose_engine(source, size, precision, device)
-        log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
-        engine, precision = choice.engine, choice.precision
-    elif precision == "auto":
-        raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
-    return open_engine(source, engine, precision, device)
+    return open_engine(source, *settle_engine(source, asked["engine"], asked["precision"], device, size), device)
 
 
 def _serve(asked: dict[str, Any]) -> None:

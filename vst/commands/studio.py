@@ -14,9 +14,8 @@ from vst.cache import cache_folder
 from vst.checkpoint import load_stylizer
 from vst.commands.common import EXPORTED, open_device
 from vst.config import command, plain
-from vst.errors import UserError
 from vst.names import named_files
-from vst.runtime import choose_engine, open_engine
+from vst.runtime import open_engine, settle_engine
 from vst.runtime.build import fingerprint
 from vst.runtime.engine import require
 from vst.schema import StudioConfig
@@ -34,7 +33,7 @@ def studio(cfg: DictConfig) -> None:
 
 
 def serve_studio(
-    styles: str | list[str] | dict[str, str], engine: str, precision: str, device: str, **settings: Any
+    styles: str | list[str] | dict[str, str], engine: str | None, precision: str, device: str, **settings: Any
 ) -> None:
     """Open a studio of these styles; `settings` are those of `vst.studio.settings.Settings`.
 
@@ -51,19 +50,16 @@ def serve_studio(
     serve(Settings(**settings), offered, cache_folder("studio"))
 
 
-def open_styles(files: Mapping[str, Path], engine: str, precision: str, device: str, side: int) -> dict[str, Any]:
+def open_styles(
+    files: Mapping[str, Path], engine: str | None, precision: str, device: str, side: int
+) -> dict[str, Any]:
     """A `vst.studio.styles.Style` for each file; `engine=auto` chooses for frames of `side` pixels."""
     from vst.studio.styles import Style
 
     where, styles = open_device(device), {}
     for name, file in files.items():
         source = file if file.suffix in EXPORTED else load_stylizer(file)
-        chosen = engine, precision
-        if engine == "auto":
-            choice = choose_engine(source, (side, side * 9 // 16), precision, where)
-            chosen = choice.engine, choice.precision
-        elif precision == "auto":
-            raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
+        chosen = settle_engine(source, engine, precision, where, (side, side * 9 // 16))
         opening = partial(open_engine, source, *chosen, where, "auto")
         opening()  # what cannot be opened is told now, not to the first guest
         key = None if file.suffix in EXPORTED else fingerprint(source)

@@ -30,7 +30,7 @@ from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
 from vst.painting.stage import Paints
 from vst.painting.timeline import KEYED, Timeline, read_look
 from vst.progress import Place
-from vst.runtime import TILES, Engine, choose_engine, open_engine
+from vst.runtime import TILES, Engine, open_engine, settle_engine
 from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
 from vst.stream import StreamReport, stylize_video
@@ -45,6 +45,7 @@ from vst.video.writer import new_video
 log = logging.getLogger("vst")
 
 USUAL_SIZE = (1280, 720)  # that engine=auto measures at where the input can be read only once
+TOLD_SECONDS = 2.0  # of preparation, from which on they explain why frames and seconds do not make the fps
 LOOK_KEYS = (*KEYED, "use", "palette", "scale")
 SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel", "deinterlace")
 ENCODER_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt")
@@ -72,7 +73,9 @@ def stylize(cfg: DictConfig) -> None:
         return _paint_each(plan.tasks, painting, asked)
     report = painting.paint({**asked, "input": plan.input})
     cuts = f", {report.cuts} cut{'' if report.cuts == 1 else 's'}" if report.cuts else ""
-    said = f"{report.frames} frames in {report.seconds:.1f} s ({report.fps:.1f} fps){cuts}\n{report.output}"
+    pace = "" if report.fps is None else f" ({report.fps:.1f} fps)"
+    prepared = f", {report.preparing:.1f} s of it until the first" if report.preparing > TOLD_SECONDS else ""
+    said = f"{report.frames} frames in {report.seconds:.1f} s{prepared}{pace}{cuts}\n{report.output}"
     print(said, file=sys.stderr if asked["output"] == STDOUT else sys.stdout)
 
 
@@ -244,16 +247,10 @@ class _Opening:
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
         self._source = model
-        self._kind = asked["engine"], asked["precision"]
         self._opened: dict[int, Engine] = {}
+        self._kind = settle_engine(model, asked["engine"], asked["precision"], self._devices[0], size)
         # Each eye would follow its own camera, and after a while see other strokes.
         self._grain = asked["grain"] if asked["stereo"] == "none" else 0.0
-        if asked["engine"] == "auto":
-            choice = choose_engine(self._source, size, asked["precision"], self._devices[0])
-            log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
-            self._kind = choice.engine, choice.precision
-        elif asked["precision"] == "auto":
-            raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
 
     def __call__(self, eye: int) -> Engine:
         if eye not in self._opened:

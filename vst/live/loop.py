@@ -174,7 +174,8 @@ class LiveLoop:
     def _prepare(self, first: Captured) -> None:
         """Let every style paint once, so that changing it later does not wait for buffers and kernels."""
         look = self._controls.look
-        for style in self._painter.styles:
+        for number, style in enumerate(self._painter.styles, start=1):
+            _log.info("live      preparing %s (%d of %d)", style, number, len(self._painter.styles))
             self._painter.look = replace(look, style=style, strength=1.0, blend=None)
             self._painter(first.image)
         self._painter.look = look

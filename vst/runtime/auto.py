@@ -19,7 +19,7 @@ import torch
 from vst.cache import replacing
 from vst.errors import UserError
 from vst.networks import Stylizer
-from vst.runtime.build import PRECISIONS, cache_folder, check_choice, fingerprint, open_engine
+from vst.runtime.build import PRECISIONS, cache_folder, check_choice, fingerprint, open_engine, usual_engine
 from vst.runtime.engine import Engine
 from vst.runtime.parity import compare, moving_frames
 from vst.threads import cpus
@@ -67,6 +67,31 @@ def choose_engine(
     choice = _measure(source, size, precision, device)
     _remember(key, choice)
     return choice
+
+
+def settle_engine(
+    source: Stylizer | Path,
+    engine: str | None,
+    precision: str,
+    device: torch.device | str,
+    size: tuple[int, int],
+) -> tuple[str, str]:
+    """The engine and the precision that `source` is opened with, from what a person has chosen.
+
+    Args:
+        engine: a name, `auto` for the fastest for frames of `size` (width, height), or None: none was chosen.
+        precision: a name, or `auto` beside engine=auto.
+
+    Raises:
+        UserError: precision=auto without engine=auto, or nothing can run the source.
+    """
+    if engine == "auto":
+        choice = choose_engine(source, size, precision, device)
+        _log.info("engine    %s %s, %s", choice.engine, choice.precision, choice.reason)
+        return choice.engine, choice.precision
+    if precision == "auto":
+        raise UserError("precision=auto is for engine=auto; choose float32, bfloat16 or float16")
+    return engine or usual_engine(source), precision
 
 
 def _measure(source: Stylizer | Path, size: tuple[int, int], precision: str, device: torch.device) -> Choice:

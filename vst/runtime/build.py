@@ -44,7 +44,7 @@ ENGINES = tuple(PRECISIONS)
 
 def open_engine(
     source: Stylizer | Path | str,
-    engine: str = "torch",
+    engine: str | None = None,
     precision: str = "float32",
     device: torch.device | str | Sequence[torch.device | str] = "cpu",
     tile: int | Literal["auto"] = 0,
@@ -55,6 +55,7 @@ def open_engine(
     which is found again by its content.
 
     Args:
+        engine: None for the usual one of the source (`usual_engine`).
         device: or several, which then share the tiles of each frame.
         tile: side in pixels of the tiles that a frame is painted in, which changes nothing in the result; 0 for the
             frame at once, `auto` for tiles only where the frame does not fit into memory.
@@ -67,8 +68,15 @@ def open_engine(
         raise UserError(f"tile={tile}: give auto, 0 for no tiles, or the side of a tile in pixels")
     if len(devices) > 1 and tile == 0:
         raise UserError(f"device={[str(one) for one in devices]}: devices share tiles; choose tile=auto or a size")
+    engine = engine or usual_engine(source)
     engines = [_open(source, engine, precision, torch.device(one)) for one in devices]
     return TiledEngine(engines, None if tile == "auto" else tile) if tile else engines[0]
+
+
+def usual_engine(source: Stylizer | Path | str) -> str:
+    """The engine of a source for which none was chosen: an exported file names it by its kind, torch runs the rest."""
+    suffix = "" if isinstance(source, Stylizer) else Path(source).suffix
+    return FILE_ENGINES.get(suffix, ("torch",))[0]
 
 
 def _open(source: Stylizer | Path | str, engine: str, precision: str, device: torch.device) -> Engine:
@@ -120,7 +128,8 @@ def check_choice(engine: str, precision: str, device: torch.device, suffix: str 
         raise UserError(f"engine={engine} cannot run a {suffix} file; choose {' or '.join(FILE_ENGINES[suffix])}")
     if engine == "openvino" and device.type != "cpu":
         raise UserError(
-            f"engine=openvino runs on the CPU; device={device} needs engine=torch, cuda_graph or onnxruntime"
+            f"engine=openvino runs on the CPU: choose device=cpu; device={device} needs engine=torch, cuda_graph or "
+            "onnxruntime"
         )
     if engine in ("tensorrt", "cuda_graph") and device.type != "cuda":
         raise UserError(f"engine={engine} needs device=cuda; on the CPU choose torch, onnxruntime or openvino")

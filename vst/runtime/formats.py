@@ -21,13 +21,15 @@ from torch.export import Dim, ExportedProgram
 
 from vst.errors import UserError
 from vst.runtime.engine import MIN_SIDE, Engine, require
+from vst.runtime.grain import noise_text
 from vst.runtime.graph import FrameGraph, GraphInfo
-from vst.runtime.openvino_engine import read_metadata
+from vst.runtime.openvino_engine import read_metadata, shared_core
 
 OPSET = 20
 OPSETS = range(18, 24)
 EXAMPLE = (64, 96)  # height and width of the frame that the graph is traced with
 METADATA_FILE = "vst.json"
+NOISE = "vst_noise"  # of ONNX files, for programs that have none of their own
 
 
 def trace(graph: FrameGraph) -> ExportedProgram:
@@ -77,7 +79,8 @@ def write_onnx(graph: FrameGraph, path: Path, opset: int = OPSET) -> None:
         )
         program.save(str(path), external_data=False)
     model = onnx.load(str(path))
-    onnx.helper.set_model_props(model, info.to_metadata())
+    noise = {NOISE: noise_text(info.grain, info.grain_streak)} if info.grain else {}
+    onnx.helper.set_model_props(model, info.to_metadata() | noise)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
@@ -85,9 +88,10 @@ def write_onnx(graph: FrameGraph, path: Path, opset: int = OPSET) -> None:
 def write_openvino(onnx_file: Path, path: Path) -> None:
     """An OpenVINO IR, .xml and .bin, from an ONNX file of `write_onnx`, quantised or not, in the same precision."""
     ov = require("openvino", "format=openvino")
-    model = ov.Core().read_model(onnx_file)
+    model = shared_core().read_model(onnx_file)
     for key, value in read_metadata(model).items():
-        model.set_rt_info(value, ["vst", key])
+        if key != NOISE:
+            model.set_rt_info(value, ["vst", key])
     ov.save_model(model, path, compress_to_fp16=False)
 
 

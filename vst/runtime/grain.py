@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b64encode
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from vst.networks.grain import STEPS, CameraGrain, view_cell
+from vst.networks.grain import PERIOD, STEPS, CameraGrain, noise_plane, view_cell
 from vst.planes import PlaneFormat, planes_of
 
 NONE = 128  # the byte of no noise
+
+
+def noise_text(channels: int, streak: int) -> str:
+    """The noise of `CameraGrain` for programs without it: bytes (PERIOD, PERIOD, C) as an exported graph takes them,
+    compressed by zlib, in Base64.
+    """
+    plane = noise_plane(channels, streak)[0, :, :PERIOD, :PERIOD].permute(1, 2, 0)
+    levels = (plane * STEPS + NONE).round().clamp(0, 255).to(torch.uint8)
+    return b64encode(zlib.compress(levels.contiguous().numpy().tobytes(), 9)).decode()
 
 
 class ByteGrain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,23 @@ from vst.runtime.engine import Engine, require
 from vst.runtime.graph import GraphInfo, blank_cells, pack
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+_making = threading.Lock()
+_cores: list[Any] = []
+
+
+def shared_core() -> Any:
+    """The `openvino.Core` of this process, which is never freed.
+
+    Its CPU plugin gives the thread that loads it a stack for signal handlers, and unmaps that stack when the plugin is
+    freed. Freed by another thread, or before a plugin that was loaded after it, it leaves the first thread with a stack
+    that is gone, and the next signal that is handled there (Ctrl-C, the end of a child) kills the process without a
+    word.
+    """
+    with _making:
+        if not _cores:
+            _cores.append(require("openvino", "engine=openvino").Core())
+        return _cores[0]
 
 
 class OpenVinoEngine(Engine):
@@ -32,7 +50,7 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, path: Path, precision: str = "float32", planes: PlaneFormat | None = None) -> None:
         ov = require("openvino", "engine=openvino")
-        core = ov.Core()
+        core = shared_core()
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise UserError("engine=openvino precision=bfloat16: this CPU has no bfloat16; choose precision=float32")
         try:

@@ -17,6 +17,7 @@ import numpy as np
 from vst.errors import UserError
 from vst.painting.look import Look
 from vst.painting.painter import Painter
+from vst.progress import Pace
 from vst.stream import stylize_video
 from vst.studio.refusal import Busy, Refusal
 from vst.studio.settings import Settings
@@ -31,34 +32,33 @@ ABANDONED_SECONDS = 90  # after which a film that nobody follows any more gives 
 
 @dataclass
 class Render:
-    """A film on its way: `frames` of `total` (None: nobody knows) are painted, `seconds` after its begin."""
+    """A film on its way: `pace.frames` of `total` (None: nobody knows) are painted, `seconds` after its begin."""
 
     id: str
     upload: Upload
     path: Path
     total: int | None
     state: State = "running"
-    frames: int = 0
     error: str = ""
     touched: float = field(default_factory=time.monotonic)
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def status(self) -> dict[str, Any]:
-        """What the page shows; times in seconds, `left` None until it can be told. Who asks keeps it alive."""
+        """What the page shows; seconds, and `fps` and `left` None until they can be told. Who asks keeps it alive."""
         self.touched = time.monotonic()
-        seconds = self.seconds or time.monotonic() - self.began
-        fps = self.frames / max(seconds, 1e-9)
-        known = self.state == "running" and self.total and self.frames
+        seconds, frames, fps = self.seconds or time.monotonic() - self.began, self.pace.frames, self.pace.fps
+        left = self.pace.left(max(self.total - frames, 0)) if self.state == "running" and self.total else None
         return {
             "id": self.id,
             "state": self.state,
-            "frames": self.frames,
+            "frames": frames,
             "total": self.total,
             "seconds": round(seconds, 1),
-            "fps": round(fps, 1),
-            "left": round(max(self.total - self.frames, 0) / fps, 1) if known else None,
+            "fps": None if fps is None else round(fps, 1),
+            "left": None if left is None else round(left, 1),
             "error": self.error,
         }
 
@@ -140,7 +140,7 @@ class Renders:
             film = _Watched(painter, render, settings.max_frames)
             # Browsers play AAC, and not all of the rest that an mp4 may hold.
             stylize_video(film, render.upload.path, render.path, audio="aac", progress=False, hdr="sdr", **encoder)
-            render.state = "done"
+            render.state = "cancelled" if render.stop.is_set() else "done"
         except _Stopped:
             render.state = "cancelled"
         except UserError as error:
@@ -175,12 +175,12 @@ class _Watched:
     def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
         if self._render.stop.is_set():
             raise _Stopped
-        if self._render.frames >= self._most:
+        if self._render.pace.frames >= self._most:
             raise UserError(f"the film has more than {self._most} frames, which is the limit here")
         self._painter(frame, out[: frame.shape[0], : frame.shape[1]])
         out[frame.shape[0] :] = out[frame.shape[0] - 1]
         out[:, frame.shape[1] :] = out[:, frame.shape[1] - 1 : frame.shape[1]]
-        self._render.frames += 1
+        self._render.pace.add()
         return out
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:

@@ -166,14 +166,16 @@ class _Camera:
             await self.close()
 
     async def _paint(self) -> None:
-        loop, reported = asyncio.get_running_loop(), time.monotonic()
+        loop, reported = asyncio.get_running_loop(), None
         try:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
                 self._track.show(await loop.run_in_executor(self._thread, self._paint_frame, self._newest))
                 self._painted += 1
-                if time.monotonic() - reported > REPORT_SECONDS:
+                if reported is None:  # the first frame, for which the engine got ready
+                    self._received, self._painted, reported = 0, 0, time.monotonic()
+                elif time.monotonic() - reported > REPORT_SECONDS:
                     self._report(time.monotonic() - reported)
                     reported = time.monotonic()
         except UserError as error:

@@ -87,6 +87,7 @@ export function upload(file, onProgress, signal) {
 export function follow(id, onStatus, onProblem) {
   const events = new EventSource(`/api/renders/${id}/events`);
   let failures = 0;
+  let left = false;
   events.onmessage = (event) => {
     failures = 0;
     const status = JSON.parse(event.data);
@@ -98,10 +99,14 @@ export function follow(id, onStatus, onProblem) {
     if (failures < 4 && events.readyState !== EventSource.CLOSED) return;
     events.close();
     try {
-      onStatus(await renderStatus(id));
+      const status = await renderStatus(id);
+      if (!left) onStatus(status);
     } catch (problem) {
-      onProblem(problem);
+      if (!left) onProblem(problem);
     }
   };
-  return () => events.close();
+  return () => {
+    left = true;
+    events.close();
+  };
 }

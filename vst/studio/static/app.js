@@ -158,7 +158,7 @@ async function recall() {
   if (!kept) return false;
   try {
     await api.originalStill(kept.film.id, 0);
-    const status = kept.render && await api.renderStatus(kept.render);
+    const status = kept.render && await api.renderStatus(kept.render).catch(() => null);
     hold(kept.film);
     if (status) follow(status, kept.renderTitle);
     else showPreview(0);
@@ -173,7 +173,7 @@ async function leave() {
   state.stopFollowing?.();
   state.live?.close();
   compare.showStills();
-  if (state.render) api.removeRender(state.render.id);
+  // The studio removes what it has rendered of the film with it; asked for both at once, one request may come too late.
   if (state.film) api.removeUpload(state.film.id);
   state.film = state.render = state.live = state.stopFollowing = null;
   remember();
@@ -255,19 +255,31 @@ function follow(status, title) {
 }
 
 function showRendering(status) {
+  const { cancelled = false } = state.render;
   state.render = { ...state.render, ...status };
-  if (status.state === "done") return showFilm();
+  // A film may be ready before the word that nobody wants it any more has arrived.
+  if (status.state === "done" && !cancelled) return showFilm();
   if (status.state !== "running") {
     state.render = null;
+    remember();
     enter("preview");
     if (status.state === "failed") complain(new api.Problem(api.sentence(status.error)), render);
     return;
   }
+  const cancel = cancelled ? null : cancelRender;
+  if (status.frames === 0) return progress("Preparing", null, "The first frame is being painted", cancel);
   const share = status.total ? Math.min(status.frames / status.total, 1) : null;
   const of = status.total ? ` of ${status.total}` : "";
+  const pace = status.fps === null ? "" : `, ${status.fps} a second`;
   const left = status.left === null ? "" : `, ${duration(status.left)} left`;
   const title = share === null ? "Painting" : `Painting, ${Math.floor(share * 100)} %`;
-  progress(title, share, `${status.frames}${of} frames, ${status.fps} a second${left}`, () => api.removeRender(status.id));
+  progress(title, share, `${status.frames}${of} frames${pace}${left}`, cancel);
+}
+
+function cancelRender() {
+  state.render.cancelled = true;
+  $("cancel").hidden = true;
+  api.removeRender(state.render.id);
 }
 
 function showFilm() {
@@ -309,7 +321,7 @@ async function startCamera() {
     compare.whole(false);
     compare.seam(0);
     compare.showStreams(camera, painted);
-    $("caption").textContent = "";
+    $("caption").textContent = "Preparing";
     enter("live");
     live.send(look());
     say("The camera is being painted");
