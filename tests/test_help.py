@@ -16,35 +16,16 @@ from typing import Any, get_type_hints
 import pytest
 import yaml
 
+from tests.schemas import SCHEMAS
 from vst import __version__
 from vst.cli import COMMANDS
 from vst.config import compose_or_explain, explained
 from vst.errors import UserError
 from vst.flags import read_flags
 from vst.help import SHOWN, Explained, about, comments
-from vst.schema import (
-    BenchmarkConfig,
-    CacheConfig,
-    EvaluateConfig,
-    ExportConfig,
-    LiveConfig,
-    StudioConfig,
-    StylizeConfig,
-    TrainConfig,
-)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-SCHEMAS = {
-    "train": TrainConfig,
-    "stylize": StylizeConfig,
-    "live": LiveConfig,
-    "studio": StudioConfig,
-    "evaluate": EvaluateConfig,
-    "export": ExportConfig,
-    "benchmark": BenchmarkConfig,
-    "cache": CacheConfig,
-}
 WITHOUT_SCRIPT = {"studio", "cache"}
 GROUPS = {
     "train": {

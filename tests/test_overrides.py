@@ -10,29 +10,15 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from tests.schemas import SCHEMAS
 from vst.config import _Composer, command, compose_or_explain
 from vst.errors import UserError
 from vst.overrides import as_meant, parsed_overrides, sweep_values
 from vst.schema import (
-    BenchmarkConfig,
-    EvaluateConfig,
-    ExportConfig,
-    LiveConfig,
-    StudioConfig,
-    StylizeConfig,
     TrainConfig,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMAS = {
-    "train": TrainConfig,
-    "stylize": StylizeConfig,
-    "evaluate": EvaluateConfig,
-    "export": ExportConfig,
-    "benchmark": BenchmarkConfig,
-    "live": LiveConfig,
-    "studio": StudioConfig,
-}
 LIKE_NUMBERS = ["2024", "2024_01", "007", "1e5", "0x10", "12:30", "2024-01-31", "-1", "1.50", "1_000.mp4", ".5", "inf"]
 LIKE_WORDS = ["true", "No", "nan", "off"]
 STRANGE = [
@@ -163,6 +149,9 @@ def test_what_is_written_may_have_a_comma() -> None:
 def test_nothing_else_becomes_text() -> None:
     assert read("stylize", "mask.file", "null") is None
     assert read("train", "resume", "NULL") is None
+    assert read("train", "trainer.strategy", "{_target_: a.B}") == {"_target_": "a.B"}
+    assert read("train", "resume", "[3]") == [3]
+    assert read("stylize", "output", "[3]") == "[3]"
     assert read("stylize", "crf", "20") == 20
     assert read("stylize", "size", "1280") == 1280
     assert read("stylize", "start", "1.5") == 1.5
@@ -196,3 +185,24 @@ def test_a_folder_named_like_a_number_is_painted_from_the_shell(here: Path) -> N
     line = [sys.executable, str(ROOT / "train.py"), "--cfg", "job", "style=folder", "style.root=2024_01"]
     shown = subprocess.run(line, cwd=here, capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0 and "root: '2024_01'" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("input=w/ä b.mp4", "w/ä b.mp4"),
+        ("input=it's.mp4", "it's.mp4"),
+        ("input=a=b,c.mp4", "a=b,c.mp4"),
+        ("input=~/film.mp4", str(Path.home() / "film.mp4")),
+        ("input='quoted already.mp4'", "quoted already.mp4"),
+        ("crf=23", 23),
+        ("preset=very (slow)", "very (slow)"),
+    ],
+)
+def test_values_that_the_grammar_cannot_read_are_quoted(given: str, value: object) -> None:
+    assert read("stylize", *given.split("=", 1)) == value
+
+
+@pytest.mark.parametrize("given", ["-m", "~loss.terms.tv", "seed=1,2", "+loss.terms.a={weight: 1}", "--cfg", "style=a"])
+def test_what_the_grammar_reads_stays(given: str) -> None:
+    assert as_meant([given], TrainConfig, loader("train"), False) == [given]

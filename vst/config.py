@@ -53,7 +53,7 @@ from vst.jobs import Task, account_of, as_job, exit_codes
 from vst.overrides import as_meant, needs_flag, parsed_overrides, quoted, sweep_values, wants_sweep
 from vst.rules import broken_rules
 from vst.run_folder import claim_run_folder, goes_on
-from vst.schema import PASSED_IN_CODE
+from vst.schema import PASSED_IN_CODE, WANTED
 from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
 
 __all__ = ["claim_output", "command", "compose_or_explain", "plain", "validate"]
@@ -110,7 +110,8 @@ def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str], ech
     def value(key: Any) -> Any:
         where = f"{path}.{key}" if path else str(key)
         if OmegaConf.is_missing(node, key):
-            mistakes.append(f"{where}: missing; give it as {where}=...")
+            wanted = f", {WANTED[where]}" if where in WANTED else ""
+            mistakes.append(f"{where}: missing; give it as {where}=...{wanted}")
             return UNKNOWN
         if OmegaConf.is_interpolation(node, key):
             echoes.add(where)

@@ -33,7 +33,7 @@ class Explainer:
         if override.is_add() and reason is None:
             return f"{line}: '{key}' exists already; write {key}={override.get_value_string()}"
         if reason is None:
-            return f"{line}: {one_line(error)}"
+            return self._node(line, override) or f"{line}: {one_line(error)}"
         first = key.partition(".")[0]
         having = self._commands_with(first) if first not in tree else self._choices_with(key)
         return f"{reason}{having and f'; {having}'}"
@@ -54,6 +54,14 @@ class Explainer:
         if override.is_add():
             return f"{line}: '{group}' is chosen already; write {group}={override.get_value_string()}"
         return f"{line}: {one_line(error)}"
+
+    def _node(self, line: str, override: Override) -> str | None:
+        """Why a mapping cannot be merged into the node that is there."""
+        value, node = override.value(), OmegaConf.select(self.cfg, override.key_or_group)
+        for name in value if isinstance(value, dict) and isinstance(node, DictConfig) else ():
+            if not _has(node, str(name)):
+                return f"{line}: '{name}' is not set there yet; write +{override.key_or_group}.{name}=..."
+        return None
 
     def _groups(self, parent: str = "") -> list[str]:
         """Groups that the command chooses from."""

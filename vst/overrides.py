@@ -171,9 +171,9 @@ def _kept(value: str, kinds: Takes, sweep: bool, one: bool) -> str:
     if not kinds.text or (sweep and FUNCTION.fullmatch(value)):
         return value
     parts = list(_parts(value))
-    if one or len(parts) < 2:
+    if one or (len(parts) < 2 and not isinstance(_read(value), list | dict)):  # a list is a mistake, a node is not
         return _text(value)
-    return ",".join(_kept(part, kinds, False, True) for part in parts) if sweep else value
+    return ",".join(_kept(part, kinds, False, True) for part in parts) if sweep and len(parts) > 1 else value
 
 
 def _text(text: str) -> str:

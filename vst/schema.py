@@ -274,3 +274,12 @@ class CacheConfig:
 
 PASSED_IN_CODE = {"data": {"style"}}
 """Arguments that the commands add themselves when they build the node of that path."""
+
+WANTED = {
+    "data.root": "a folder of photographs (data=images) or of videos",
+    "style.root": "a folder of pictures",
+    "style.image": "a picture",
+    "style.video": "a film",
+    "loss.features.weights": "the file of VGG-19's weights, or torchvision to download it (550 MB)",
+}
+"""What it is that a choice of a group cannot do without."""

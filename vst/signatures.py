@@ -196,8 +196,10 @@ def _accepts(hint: Any, value: Any) -> bool:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if hint in (None, type(None)):
         return value is None
-    if hint in (bool, str, Path):
-        return isinstance(value, str if hint is Path else hint)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint is Path:
+        return not isinstance(value, int | float | list | dict)
     if hint in (int, float):
         return isinstance(value, hint | int) and not isinstance(value, bool)
     if origin in (list, tuple, Sequence) or hint in (list, tuple, Sequence):
