@@ -78,7 +78,6 @@ class PatientWandbLogger(WandbLogger):
         return self._experiment
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        _ = self.experiment
         self._outlive(super().log_hyperparams, *args, **kwargs)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -86,6 +85,7 @@ class PatientWandbLogger(WandbLogger):
 
     def _outlive(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         """A run is worth more than its curves: where W&B breaks down, training goes on, and the curves offline."""
+        _ = self.experiment
         try:
             function(*args, **kwargs)
         except Exception as error:
@@ -107,6 +107,7 @@ class PatientWandbLogger(WandbLogger):
         for end in (wandb.finish, wandb.teardown):  # its process may be gone, and the next run starts another
             with suppress(Exception):
                 end()
+        wandb.run = None  # which it still is where it could not be finished, and Lightning would take it up
         wandb.setup(wandb.Settings(silent=True))
 
 
@@ -148,7 +149,8 @@ def wandb_logger(
     except ModuleNotFoundError as error:
         raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
     wandb.setup(wandb.Settings(silent=True))
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # by which W&B reports of itself
+    for name in ("opentelemetry", "wandb.sdk.lib"):  # they show what is said here in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     asked, (mode, reason) = mode, _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
     save_dir = Path(save_dir).resolve()  # W&B's own process may have been started in another folder
