@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 
@@ -42,7 +42,11 @@ from hydra.core.utils import env_override, setup_globals
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
 
 from vst.companions import brought_along
 from vst.errors import UserError
@@ -117,6 +121,10 @@ def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str], ech
             child = node[key]
         except InterpolationToMissingValueError:
             return UNKNOWN  # the missing value itself is reported where it stands
+        except InterpolationResolutionError as error:
+            if "ConfigTypeError" not in str(error):  # what is no node is reported where it stands
+                mistakes.append(f"{where}: {str(error).splitlines()[0]}")
+            return UNKNOWN
         except OmegaConfBaseException as error:
             mistakes.append(f"{where}: {str(error).splitlines()[0]}")
             return UNKNOWN
@@ -170,7 +178,9 @@ def _compose_checked(
     checked = functools.partial(composer.check, schema=schema) if complete else lambda cfg: []
     mistakes += [*wrong.values(), *checked(cfg)]
     if not multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+        mistakes = [m for m in mistakes if not m.startswith(tuple(o.key_or_group for o in swept))]
         mistakes += [needs_flag(o, schema, composer.loader) for o in swept]
+        swept = lines = {}
     for override, fixed in zip(parsed, first, strict=True):
         for changed in lines.get(override.input_line, [])[1:]:
             tried = [changed if line == fixed else line for line in first if line == fixed or line not in wrong]
@@ -322,9 +332,17 @@ def _user_mistake(error: Exception) -> str | None:
 
 def _as_meant(config_name: str, schema: type, arguments: Sequence[str]) -> list[str]:
     """The arguments of a command with its overrides as the user means them."""
-    args = get_args_parser().parse_args(arguments)
+    parser = get_args_parser()
+    parser.error = _refuse_option
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse_option(f"{unknown[0]}: no such option")
     loader = _Composer(args.config_name or config_name, args.config_dir).loader
     return as_meant(arguments, schema, loader, args.multirun or wants_sweep(args.overrides))
+
+
+def _refuse_option(message: str) -> NoReturn:
+    raise UserError(f"{message}; keys are written without dashes, as key=value")
 
 
 def _preflight(config_name: str, schema: type, arguments: Sequence[str]) -> bool:

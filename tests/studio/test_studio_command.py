@@ -79,7 +79,7 @@ def test_the_command_serves_until_it_is_told_to_end(checkpoint: Path, tmp_path: 
     root = Path(__file__).resolve().parents[2]
     call = "from vst.commands.studio import studio; studio()"
     given = [f"styles={checkpoint}", "port=0", f"work={work}", "device=cpu"]
-    environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(root)}
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "caches"), "PYTHONPATH": str(root)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", call, *given], cwd=tmp_path, env=environment, **pipes)
     try:
@@ -96,4 +96,4 @@ def test_the_command_serves_until_it_is_told_to_end(checkpoint: Path, tmp_path: 
         process.wait()
     assert (process.returncode, said) == (0, "")
     assert list(work.iterdir()) == []
-    assert len(list((tmp_path / ".cache" / "vst" / "studio").glob("*.jpg"))) == 1
+    assert len(list((tmp_path / "caches" / "vst" / "studio").glob("*.jpg"))) == 1
