@@ -272,7 +272,7 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
 
         @functools.wraps(task)
         def main(argv: Sequence[str] | None = None) -> None:
-            before = sys.argv
+            before, job_before = sys.argv, HydraConfig.instance().cfg
             given = before[1:] if argv is None else list(argv)
             try:
                 with _exit_codes():
@@ -280,7 +280,10 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
                     with _hydra_raises(in_sweep=_preflight(config_name, schema, sys.argv[1:])):
                         run_hydra()
             finally:
-                sys.argv = before
+                sys.argv, HydraConfig.instance().cfg = (
+                    before,
+                    job_before,
+                )  # where only a configuration is shown, it stays
 
         return main
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -152,7 +153,8 @@ def cached_onnx(
                 "or HOME to a folder that can, or give a file that export.py wrote"
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # there is none, or no folder for it
+                part.unlink()
     return path
 
 
