@@ -298,10 +298,20 @@ MEANT = [
     (
         "studio",
         "logger=csv",
-        "logger=csv: vst studio has no 'logger' to choose; it is for benchmark.py and evaluate.py",
+        "logger=csv: vst studio has no 'logger' to choose; it is for benchmark.py, evaluate.py, train.py",
     ),
     ("train", "callbacks=none callbacks.preview.size=64", "callbacks.preview: no such key; callbacks is empty; callb"),
     ("evaluate", "logger.wandb.project=x", "logger.wandb: no such key; logger is empty; logger=wandb has it"),
+    ("stylize", "mask=a.png", "mask: 'a.png' is no value for all of it; give mask.file, mask.color"),
+    ("stylize", "crop=1,2,3,4", "crop=1,2,3,4: several values need -m; several for one job are 'crop=[1,2,3,4]'"),
+    ("stylize", "~crf", "~crf: 'crf' cannot be dropped; give it another value"),
+    ("stylize", "=3", "=3: cannot be read; write it as key=value"),
+    ("benchmark", "models=convgru", "models: 'convgru' is not a list; write models=[convgru]"),
+    ("evaluate", "styles=1,2", "styles=1,2: several values need -m; several for one job are 'styles=[1,2]', one name"),
+    ("train", "model.generator=tiny", "model.generator: 'tiny' is not a part; choose one with model/generator=<name>"),
+    ("train", "loss.terms.style=4", "loss.terms.style: 4 is not a term; its weight is loss.terms.style.weight"),
+    ("train", "curriculum.phases=[]", "curriculum.phases=[]: 'curriculum.phases' is a mapping; set its keys: images"),
+    ("train", "style@x=painted", "style@x=painted: 'style' has one place; write style=painted"),
     ("train", "experiment/ablation=a0", "experiment/ablation=a0: choices of experiment/ablation are those of experi"),
     ("stylize", "model/foo=x", "model/foo=x: no such group; stylize.py has none"),
     ("train", "model.generator={levels:4}", "model.generator={levels:4}: 'levels' is not set there yet; write +mod"),
@@ -312,14 +322,15 @@ MEANT = [
 @pytest.mark.parametrize(("name", "given", "line"), MEANT)
 def test_a_key_of_another_command_is_said_to_be_one(name: str, given: str, line: str) -> None:
     needed = {"stylize": ["checkpoint=a", "input=b", "output=c"], "evaluate": ["clips=a"], "studio": ["styles=a"]}
-    told = only(*needed.get(name, ["checkpoint=a"] if name != "train" else []), *given.split(), name=name)
+    needed |= {"live": ["checkpoint=a"], "export": ["checkpoint=a"]}
+    told = only(*needed.get(name, []), *given.split(), name=name)
     assert told.startswith(line) and not told.endswith("allowed: ") and "defaults list" not in told
 
 
 def test_keys_say_which_choice_or_command_has_them() -> None:
     assert only("style.image=a.png").endswith("; style=image has it")
-    assert only("data.root=a").endswith("; data=images and data=video have it")
-    assert only("input=a.mp4").endswith("; it is for benchmark.py and stylize.py")
+    assert only("data.root=a").endswith("; data=images, data=video have it")
+    assert only("input=a.mp4").endswith("; it is for benchmark.py, stylize.py")
 
 
 def test_showing_a_wrong_configuration_is_one_line_too(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -327,6 +338,15 @@ def test_showing_a_wrong_configuration_is_one_line_too(tmp_path: Path, monkeypat
     with pytest.raises(SystemExit):
         train(["--cfg", "job", "style=wikiert"])
     assert capsys.readouterr().err.startswith("error: style=wikiert: no such choice (did you mean 'wikiart'?)")
+
+
+@pytest.mark.parametrize("arguments", [["--input", "a.mp4"], ["-o", "out.mp4"], ["--cfg", "everything"]])
+def test_options_of_other_tools_are_one_line(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        train(arguments)
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and said.startswith("error: ") and said.count("\n") == 1
+    assert said.endswith("; keys are written without dashes, as key=value\n")
 
 
 def test_a_flat_folder_is_no_wikiart(tmp_path: Path) -> None:

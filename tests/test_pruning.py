@@ -242,8 +242,8 @@ def test_what_is_missing_is_told_before_anything_is_built(folder: Path, override
     ("overrides", "said"),
     [
         (["experiment=distill"], "teacher: missing; give it as teacher=..., the stylizer.pt of a run"),
-        (["experiment=prune"], "init_from: missing; give it as init_from=..."),
-        (["prune=0.5"], "init_from: missing; give it as init_from=..."),
+        (["experiment=prune"], "init_from: missing; give it as init_from=..., the stylizer.pt or last.ckpt of a run"),
+        (["prune=0.5"], "init_from: missing; give it as init_from=..., the stylizer.pt or last.ckpt of a run"),
         (["prune=1", "init_from=a.pt"], "prune: 1 is not 0 or more and 0.95 or less"),
         (["teacher=a.pt"], "teacher: a.pt has nothing to teach: no loss term repeats it; choose experiment=distill"),
     ],

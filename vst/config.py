@@ -40,7 +40,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override, setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    InterpolationToMissingValueError,
+    OmegaConfBaseException,
+)
 
 from vst.claims import claim, claim_new, release_claims
 from vst.companions import brought_along
@@ -119,6 +123,10 @@ def _resolved(node: DictConfig | ListConfig, path: str, mistakes: list[str], ech
             child = node[key]
         except InterpolationToMissingValueError:
             return UNKNOWN  # the missing value itself is reported where it stands
+        except InterpolationResolutionError as error:
+            if "ConfigTypeError" not in str(error):  # what is no node is reported where it stands
+                mistakes.append(f"{where}: {str(error).splitlines()[0]}")
+            return UNKNOWN
         except OmegaConfBaseException as error:
             mistakes.append(f"{where}: {str(error).splitlines()[0]}")
             return UNKNOWN
@@ -172,7 +180,9 @@ def _compose_checked(
     checked = functools.partial(composer.check, schema=schema) if complete else lambda cfg: []
     mistakes += [*wrong.values(), *checked(cfg)]
     if not multirun and cfg.hydra.mode != RunMode.MULTIRUN:
+        mistakes = [m for m in mistakes if not m.startswith(tuple(o.key_or_group for o in swept))]
         mistakes += [needs_flag(o, schema, composer.loader) for o in swept]
+        swept = lines = {}
     for override, fixed in zip(parsed, first, strict=True):
         for changed in lines.get(override.input_line, [])[1:]:
             tried = [changed if line == fixed else line for line in first if line == fixed or line not in wrong]
@@ -265,7 +275,7 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
         @functools.wraps(task)
         def main(argv: Sequence[str] | None = None) -> None:
             secure()
-            before = sys.argv
+            before, job_before = sys.argv, HydraConfig.instance().cfg
             given = before[1:] if argv is None else list(argv)
             try:
                 with exit_codes():
@@ -278,6 +288,7 @@ def command(config_name: str, schema: type) -> Callable[[Task], Callable[..., No
                         run_hydra()
             finally:
                 sys.argv = before
+                HydraConfig.instance().cfg = job_before  # where only a configuration is shown, it would stay
                 release_claims()
 
         return main

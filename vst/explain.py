@@ -22,6 +22,8 @@ class Explainer:
         """The line for the override `line`, at which Hydra raised `error`."""
         (override,), _ = parsed_overrides([line], self.loader)
         key = override.key_or_group
+        if not key:
+            return f"{line}: cannot be read; write it as key=value"
         if self.loader.repository.group_exists(key):
             return self._choice(line, override, error)
         if "/" in key:
@@ -32,6 +34,8 @@ class Explainer:
         reason = explain_path(line, key, tree)
         if override.is_add() and reason is None:
             return f"{line}: '{key}' exists already; write {key}={override.get_value_string()}"
+        if reason is None and override.is_delete():
+            return f"{line}: '{key}' cannot be dropped; give it another value"
         if reason is None:
             return self._node(line, override) or f"{line}: {one_line(error)}"
         first = key.partition(".")[0]
@@ -47,6 +51,8 @@ class Explainer:
                 return f"{line}: choices of {group} are those of {parent}: write {parent}={folder}/{value}"
             others = self._commands_with(group.partition("/")[0])
             return f"{line}: {_script(self.command)} has no '{group}' to choose{others and f'; {others}'}"
+        if override.package is not None:
+            return f"{line}: '{group}' has one place; write {group}={override.get_value_string()}"
         for name in value if isinstance(value, list) else [value]:
             if name not in allowed and not override.is_delete():
                 given = f"{override.get_key_element()}={'null' if name is None else name}"
@@ -56,8 +62,10 @@ class Explainer:
         return f"{line}: {one_line(error)}"
 
     def _node(self, line: str, override: Override) -> str | None:
-        """Why a mapping cannot be merged into the node that is there."""
+        """Why a value cannot be merged into the node that is there."""
         value, node = override.value(), OmegaConf.select(self.cfg, override.key_or_group)
+        if isinstance(node, DictConfig) and not isinstance(value, dict):
+            return f"{line}: '{override.key_or_group}' is a mapping; set its keys: {', '.join(map(str, node))}"
         for name in value if isinstance(value, dict) and isinstance(node, DictConfig) else ():
             if not _has(node, str(name)):
                 return f"{line}: '{name}' is not set there yet; write +{override.key_or_group}.{name}=..."
@@ -79,7 +87,7 @@ class Explainer:
             # conf/common.yaml is none: what a command asks for stands in its file, with a hydra node.
             if "hydra" in loaded.config and (_has(loaded.config, key) or key in groups):
                 having.append(_script(name))
-        return f"it is for {' and '.join(having)}" if having else ""
+        return f"it is for {', '.join(having)}" if having else ""
 
     def _choices_with(self, key: str) -> str:
         """Which other choices of its group have the dotted key, in words; empty if none has."""
@@ -90,7 +98,7 @@ class Explainer:
                 node = self.loader.repository.load_config(f"{group}/{choice}").config
                 if isinstance(node, DictConfig) and _has(node, inner):
                     having.append(f"{group}={choice}")
-        return f"{' and '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
+        return f"{', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
 
 
 def _has(node: DictConfig, path: str) -> bool:

@@ -38,11 +38,12 @@ UNREADABLE = object()
 
 @dataclass(frozen=True)
 class Takes:
-    """What a key takes: text, which excludes numbers; a list of texts; texts by name."""
+    """What a key takes: text, which excludes numbers; a list of texts; texts by name; a list of anything."""
 
     text: bool
     texts: bool
     named: bool
+    lists: bool
 
     @classmethod
     def of(cls, hints: Iterable[Any]) -> Takes:
@@ -50,7 +51,8 @@ class Takes:
         kinds = [kind for hint in hints for kind in members(hint)]
         reads = any(kind in (int, float, bool) or get_origin(kind) is Literal for kind in kinds)
         text = not reads and any(kind in (str, Path) for kind in kinds)
-        return cls(text, *(_holds_text(kinds, container, text) for container in (list, dict)))
+        lists = any(kind is list or get_origin(kind) is list for kind in kinds)
+        return cls(text, *(_holds_text(kinds, container, text) for container in (list, dict)), lists)
 
 
 def _holds_text(kinds: Sequence[Any], container: type, text: bool) -> bool:
@@ -94,11 +96,13 @@ def parsed_overrides(overrides: Sequence[str], loader: ConfigLoaderImpl) -> tupl
 def needs_flag(override: Override, schema: type, loader: ConfigLoaderImpl) -> str:
     """The line for several values where none are swept over; one name with commas is the other thing it may be."""
     key, _, value = override.input_line.partition("=")
-    kinds, line = takes(key.lstrip("+"), schema, loader), f"{override.input_line}: several values need -m"
-    if loader.repository.group_exists(key.lstrip("+")) or not kinds.text:
+    line = f"{override.input_line}: several values need -m"
+    if loader.repository.group_exists(key.lstrip("+")):
         return line
-    several = f"several for one job are {shlex.quote(f'{key}=[{value}]')}, " if kinds.texts else ""
-    return f"{line}; {several}one name with commas is {for_shell(key, value)}"
+    kinds = takes(key.lstrip("+"), schema, loader)
+    others = [f"several for one job are {shlex.quote(f'{key}=[{value}]')}"] if kinds.lists else []
+    others += [f"one name with commas is {for_shell(key, value)}"] if kinds.text else []
+    return "; ".join([line, *([", ".join(others)] if others else [])])
 
 
 def sweep_values(override: Override) -> list[str]:

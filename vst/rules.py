@@ -154,6 +154,8 @@ def terms_have_targets(cfg: dict) -> str | None:
     for name, node in terms.items() if isinstance(terms, dict) else ():
         if node is None:
             return f"loss.terms.{name}: null is not a term; drop it with ~loss.terms.{name}"
+        if isinstance(node, str | int | float):
+            return f"loss.terms.{name}: {node} is not a term; its weight is loss.terms.{name}.weight"
         if isinstance(node, dict) and "_target_" not in node:
             others = sorted(terms.keys() - {name})
             hint = suggest(name, others)

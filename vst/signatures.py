@@ -46,6 +46,9 @@ def check_fields(tree: dict, schema: type, path: str = "") -> Iterator[str]:
                     yield f"{where}.{name}: null is not a part; drop it with ~{where}.{name}"
                 else:
                     yield from _check_part(node, f"{where}.{name}")
+        elif is_dataclass(hints[key]) and Part not in get_type_hints(hints[key]).values():
+            names = ", ".join(f"{where}.{name}" for name in get_type_hints(hints[key]))
+            yield f"{where}: {_shown(value)} is no value for all of it; give {names}"
         elif hints[key] is Part or is_dataclass(hints[key]):
             yield from _check_part(value, where)
         elif not _accepts(hints[key], value):
@@ -229,7 +232,10 @@ def members(hint: Any) -> list[Any]:
 
 
 def _wrong_type(where: str, value: Any, hint: Any) -> str:
-    return f"{where}: {_shown(value)} is not {_kind(hint)}"
+    kinds = [get_origin(kind) or kind for kind in members(hint)]
+    single = isinstance(value, str | int | float) and list in kinds and not isinstance(value, bool)
+    remedy = f"; write {where}=[{value}]" if single else ""
+    return f"{where}: {_shown(value)} is not {_kind(hint)}{remedy}"
 
 
 def no_such_key(where: str, keys: Iterable[str]) -> str:
