@@ -1,3 +1,4 @@
+import logging
 import random
 import signal
 
@@ -57,3 +58,15 @@ def own_cache(monkeypatch, tmp_path_factory, kept_caches):
     for part in kept_caches.iterdir():
         (root / "vst" / part.name).symlink_to(part)
     monkeypatch.setenv("XDG_CACHE_HOME", str(root))
+
+
+@pytest.fixture(autouse=True)
+def own_logging():
+    """What a command does to the root logger ends with its test: its level, and handlers on streams that are closed."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if handler not in handlers and not type(handler).__module__.startswith("_pytest"):
+            root.removeHandler(handler)

@@ -344,7 +344,7 @@ def test_what_another_run_finished_meanwhile_is_taken(tmp_path: Path, monkeypatc
     first = scan_folder(tmp_path, 64).videos[0]
     copy = Path(first.index.path)
     before = copy.stat().st_mtime_ns
-    known = video_cache._transcode(path, copy, "a.mp4", partial(video_cache._Pass, 64, lambda _: None, 3))
+    known = video_cache._transcode(path, copy, "a.mp4", partial(video_cache._Pass, 64, lambda _: None, 3, name="a.mp4"))
     assert FrameIndex.from_json(known["index"]).num_frames == 3
     assert copy.stat().st_mtime_ns == before and not list(copy.parent.glob(".*"))
 
