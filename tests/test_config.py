@@ -714,7 +714,7 @@ def test_validate_collects_everything() -> None:
         "lost: no such key; allowed: number, part",
         f"part.pover: {target} has no argument 'pover' (did you mean 'power'?); {allowed}",
         "part.fuel: 'coal' is not one of oil, gas",
-        "part.tags: 'a' is not a list",
+        "part.tags: 'a' is not a list; write part.tags=[a]",
         f"part.inner: {target} has no argument 'inner'; {allowed}",
         f"part.power: missing; {target} needs it",
         "part.inner.size: 'big' is not an integer",
@@ -750,7 +750,7 @@ def test_rules_bear_a_broken_configuration() -> None:
         {},
         {"loss": None, "model": 3, "trainer": []},
         {"loss": {"terms": [1]}, "data": {"clip_length": "x"}},
-        {"loss": {"terms": {"a": 1}}, "data": {"crop": "x"}, "trainer": {"max_epochs": 0}, "margin": "x"},
+        {"loss": {"terms": {"a": [1]}}, "data": {"crop": "x"}, "trainer": {"max_epochs": 0}, "margin": "x"},
     ):
         assert [rule(cfg) for rule in RULES] == [None] * len(RULES)
 
