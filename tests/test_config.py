@@ -40,6 +40,7 @@ from vst.networks import NO_PART, build_stylizer
 from vst.rules import FLOW_TERMS, RULES
 from vst.schema import (
     BenchmarkConfig,
+    CacheConfig,
     EvaluateConfig,
     ExportConfig,
     LiveConfig,
@@ -60,6 +61,7 @@ SCHEMAS = {
     "benchmark": BenchmarkConfig,
     "live": LiveConfig,
     "studio": StudioConfig,
+    "cache": CacheConfig,
 }
 GROUP_FILES = sorted(
     f"{path.parent.relative_to(CONF).as_posix()}={path.stem}".replace("experiment/ablation=", "experiment=ablation/")
