@@ -98,7 +98,10 @@ def read_still(path: str | Path, least: int | None = None) -> Still:
         pixels, assumed = _to_srgb(image)
         if alpha is not None:
             pixels = onto_white(pixels, np.asarray(alpha))
-    return Still(np.ascontiguousarray(pixels), "; ".join(filter(None, (left_out, lying, assumed))) or None)
+    # What Pillow gives cannot be written to, and frames belong to who receives them.
+    return Still(
+        np.require(pixels, requirements=["C", "W"]), "; ".join(filter(None, (left_out, lying, assumed))) or None
+    )
 
 
 def read_header(path: str | Path) -> Header:
