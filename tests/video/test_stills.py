@@ -30,7 +30,7 @@ def off(path: Path, expected: np.ndarray) -> int:
     """The largest difference of what is read from (H, W) or (H, W, 3) of 0 to 255."""
     found = read_still(path).image
     expected = np.dstack([expected] * 3) if expected.ndim == 2 else expected
-    assert found.dtype == np.uint8 and found.shape == expected.shape
+    assert found.dtype == np.uint8 and found.shape == expected.shape and found.flags.writeable
     header = read_header(path)
     assert (header.width, header.height) == found.shape[1::-1]
     return int(np.abs(found - expected.astype(float)).max())

@@ -22,8 +22,12 @@ _OVERSHOOT = 0.02  # share of white by which a filter may pass black and white
 _DARKEST = 16
 
 
+class Refused(Exception):
+    """A whole picture that is not read all the same; the text is the reason."""
+
+
 def eight_bits(image: Image.Image) -> Image.Image:
-    """A loaded picture of any depth as one of 8 bits. Raises ValueError where its values cannot be told."""
+    """A loaded picture of any depth as one of 8 bits. Raises Refused where its values cannot be told."""
     if image.mode != "F" and not image.mode.startswith("I"):
         return image
     values = np.asarray(image)
@@ -44,7 +48,7 @@ def is_beyond_pillow(image: Image.Image) -> bool:
 def read_deep_tiff(path: str | Path, largest: int) -> Image.Image:
     """The first page of a TIFF that Pillow does not read, such as one of three channels in floating point, as 8 bits.
 
-    Raises UnidentifiedImageError where it is no TIFF, ValueError for more than `largest` pixels and for what cannot be
+    Raises UnidentifiedImageError where it is no TIFF, Refused for more than `largest` pixels and for what cannot be
     told.
     """
     with Path(path).open("rb") as file:
@@ -55,14 +59,14 @@ def read_deep_tiff(path: str | Path, largest: int) -> Image.Image:
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages[0]
         if page.imagewidth * page.imagelength > largest:
-            raise ValueError(f"it has {page.imagewidth * page.imagelength / 1e6:,.0f} megapixels; scale it down")
+            raise Refused(f"it has {page.imagewidth * page.imagelength / 1e6:,.0f} megapixels; scale it down")
         values, tags = page.asarray(), {code: page.tags.valueof(code) for code in (_PROFILE, _ORIENTATION)}
         axes, kind, extra = page.axes, int(page.photometric), len(page.extrasamples)
     if axes == "SYX":
         values = values.transpose(1, 2, 0)
     colours = {_WHITE_IS_ZERO: 1, _GREY: 1, _RGB: 3}.get(kind)
     if colours is None or axes not in ("YX", "YXS", "SYX"):
-        raise ValueError("it is a TIFF of a rare kind; save it as RGB of 8 or 16 bits")
+        raise Refused("it is a TIFF of a rare kind; save it as RGB of 8 or 16 bits")
     channels = values.reshape(*values.shape[:2], -1)
     whites = _FLOAT_WHITES if values.dtype.kind == "f" else (np.iinfo(values.dtype).max,)
     colour = _scaled(channels[..., :colours], whites)
@@ -96,16 +100,16 @@ def _grey(image: Image.Image, values: np.ndarray) -> np.ndarray:
 
 
 def _scaled(values: np.ndarray, whites: tuple[int, ...]) -> np.ndarray:
-    """Values as uint8; `whites` are what their white may be, rising. Raises ValueError where none of them fits."""
+    """Values as uint8; `whites` are what their white may be, rising. Raises Refused where none of them fits."""
     if not np.isfinite(values).all():
-        raise ValueError("it holds values that are not finite (NaN or infinity); repair it")
+        raise Refused("it holds values that are not finite (NaN or infinity); repair it")
     lowest, top = float(values.min()), float(values.max())
     spare = _OVERSHOOT if values.dtype.kind == "f" else 0
     white = next((white for white in whites if top <= white * (1 + spare)), None)
     told = white is not None and (white == whites[0] or top > white / _DARKEST)
     if not told or lowest < -spare * white:
         ranges = " or ".join(f"0 to {white:,}" for white in whites)
-        raise ValueError(
+        raise Refused(
             f"its values go from {lowest:g} to {top:g}, of which black and white cannot be told; scale them to {ranges}"
         )
     return np.clip(np.rint(values * (255 / white)), 0, 255).astype(np.uint8)

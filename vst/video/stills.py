@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from vst.errors import UserError
-from vst.video.depth import eight_bits, is_beyond_pillow, read_deep_tiff
+from vst.video.depth import Refused, eight_bits, is_beyond_pillow, read_deep_tiff
 from vst.video.formats import COMMON_PICTURES, PICTURES, PLUGINS, has_suffix
 from vst.video.pixels import WHITE, Color, laid_onto, with_hidden_filled
 
@@ -104,7 +104,9 @@ def read_still(path: str | Path, least: int | None = None, background: Color | N
             lying = _turn(image)
         alpha = np.array(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
         pixels, assumed = _to_srgb(image)
-    pixels, note = np.array(pixels), "; ".join(filter(None, (left_out, lying, assumed))) or None
+    # What Pillow gives cannot be written to, and frames belong to who receives them.
+    pixels = np.require(pixels, requirements=["C", "W"])
+    note = "; ".join(filter(None, (left_out, lying, assumed))) or None
     if alpha is None or alpha.min() == 255:
         return Still(pixels, note)
     if background is None:
@@ -186,7 +188,7 @@ def _formats() -> tuple[str, ...]:
 
 @contextmanager
 def _told(path: str | Path) -> Iterator[None]:
-    """Turn whatever a decoder raises, and a ValueError of ours, into a PictureError."""
+    """Turn whatever a decoder raises, and Refused, into a PictureError."""
     try:
         yield
     except PictureError:
@@ -200,9 +202,12 @@ def _told(path: str | Path) -> Iterator[None]:
         raise PictureError(path, "there is no such file; check the path") from None
     except MemoryError:
         raise PictureError(path, "there is not enough memory for it; scale it down") from None
+    except Refused as error:
+        raise PictureError(path, str(error)) from None
     except Exception as error:  # decoders raise nearly everything on damaged files
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0] or type(error).__name__
-        raise PictureError(path, reason) from error
+        fault = str(error).split("\n")[0] or type(error).__name__
+        stated = getattr(error, "strerror", None)  # of the system, such as a lack of permission
+        raise PictureError(path, stated or f"it is damaged ({fault}); give another one") from error
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -210,7 +215,7 @@ def _told(path: str | Path) -> Iterator[None]:
 
 
 def _limit(image: Image.Image, least: int | None) -> None:
-    """Have a JPEG decoded reduced where less is asked for; raise ValueError for what is too large all the same."""
+    """Have a JPEG decoded reduced where less is asked for; raise Refused for what is too large all the same."""
     pixels = image.width * image.height
     if image.format in _JPEGS and pixels <= LARGEST_REDUCED and least is not None and least < min(image.size):
         share = least / min(image.size)
@@ -218,7 +223,7 @@ def _limit(image: Image.Image, least: int | None) -> None:
         if not image.info.get("progressive"):  # which is kept whole while it is decoded, whatever comes out
             pixels = image.width * image.height
     if pixels > LARGEST:
-        raise ValueError(
+        raise Refused(
             f"it has {pixels / 1e6:,.0f} megapixels, and at most {LARGEST / 1e6:.0f} are decoded, which takes 3 to "
             "4 GB of memory; scale it down"
         )
