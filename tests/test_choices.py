@@ -340,13 +340,20 @@ def test_showing_a_wrong_configuration_is_one_line_too(tmp_path: Path, monkeypat
     assert capsys.readouterr().err.startswith("error: style=wikiert: no such choice (did you mean 'wikiart'?)")
 
 
-@pytest.mark.parametrize("arguments", [["--input", "a.mp4"], ["-o", "out.mp4"], ["--cfg", "everything"]])
-def test_options_of_other_tools_are_one_line(arguments: list[str], capsys) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--input", "a.mp4"], "values are given as input=..."),
+        (["-o", "out.mp4"], "values are given as o=..."),
+        (["--cfg", "everything"], "choose from 'job'"),
+    ],
+)
+def test_options_of_other_tools_are_one_line(arguments: list[str], told: str, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         train(arguments)
     said = capsys.readouterr().err
     assert caught.value.code == 1 and said.startswith("error: ") and said.count("\n") == 1
-    assert said.endswith("; keys are written without dashes, as key=value\n")
+    assert told in said
 
 
 def test_a_flat_folder_is_no_wikiart(tmp_path: Path) -> None:
