@@ -101,7 +101,9 @@ def by_evaluation(path: Path) -> np.ndarray:
 
 
 def by_evaluated_frames(path: Path) -> np.ndarray:
-    (path.parent / f"b{path.suffix}").write_bytes(path.read_bytes())
+    for number in (1, 2):
+        (path.parent / f"{number}{path.suffix}").write_bytes(path.read_bytes())
+    path.unlink()
     return read_video(find_clips(path.parent, "clips")[0], 2, SIDE)[0][1]
 
 
@@ -141,6 +143,8 @@ def test_a_picture_is_the_same_at_every_door(tmp_path: Path, door: Callable[[Pat
 def test_a_mask_is_read_alike(tmp_path: Path, kind: str) -> None:
     save, expected = KINDS[kind]
     save(tmp_path / "a")
+    if kind == "transparency":
+        expected = expected - (255 - GREY.T[..., None])  # what cannot be seen is not painted: as if on black
     share = FileMask(next(tmp_path.iterdir()))(np.zeros((SIDE, SIDE, 3), np.uint8))
     assert np.abs(255 * share - expected @ [0.299, 0.587, 0.114]).max() <= 2.5
 
