@@ -55,7 +55,6 @@ from vst.flags import read_flags
 from vst.help import help_text
 from vst.jobs import Task, account_of, as_job, exit_codes
 from vst.overrides import as_meant, needs_flag, parsed_overrides, quoted, sweep_values, wants_sweep
-from vst.rules import broken_rules
 from vst.run_folder import claim_run_folder, goes_on
 from vst.schema import PASSED_IN_CODE, WANTED
 from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
@@ -94,6 +93,8 @@ def _mistakes(cfg: DictConfig, schema: type) -> list[str]:
     tree = _resolved(cfg, "", lines, echoes)
     lines += check_fields(tree, schema)
     lines += check_targets(tree, PASSED_IN_CODE)
+    from vst.rules import broken_rules  # it loads torch, and help waits for no library
+
     lines += broken_rules(tree)
     kept = []
     said = {text for where, _, text in (line.partition(": ") for line in lines) if where not in echoes}

@@ -28,6 +28,9 @@ class _ReportedError(UserError):
     """The failure of a sweep's job, which has been shown when the job failed."""
 
 
+_MISTAKES = (UserError, InstantiationException, OSError)
+
+
 def as_job(task: Task, check: Callable[[DictConfig], None]) -> Task:
     """`task` as Hydra runs it, after `check` of its configuration: a user's mistake is one line and exit status 1.
 
@@ -41,14 +44,24 @@ def as_job(task: Task, check: Callable[[DictConfig], None]) -> Task:
         try:
             check(cfg)
             return task(cfg)
-        except (UserError, InstantiationException, OSError) as error:
-            if (message := _user_mistake(error)) is None:
+        except Exception as error:
+            if is_interrupt(error):
+                raise _interrupt(error) from error
+            if not isinstance(error, _MISTAKES) or (message := _user_mistake(error)) is None:
                 raise
             print_error(message)
             _print_notes(error)
             sys.exit(1)
 
     return job
+
+
+def _interrupt(error: Exception) -> KeyboardInterrupt:
+    """What ended the program, in place of what went wrong on the way out, with its notes."""
+    interrupt = KeyboardInterrupt()
+    for note in getattr(error, "__notes__", ()):
+        interrupt.add_note(note)
+    return interrupt
 
 
 def _of_sweep(task: Task, check: Callable[[DictConfig], None], cfg: DictConfig) -> Any:
@@ -133,10 +146,14 @@ def account_of(sweep: Path | None) -> Iterator[None]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether Ctrl-C ends the program. Lightning turns it into exit code 1."""
-    if isinstance(error, SystemExit):
-        return isinstance(error.__context__, KeyboardInterrupt)
-    return isinstance(error, KeyboardInterrupt)
+    """Whether Ctrl-C ends the program, also where something else went wrong on the way out.
+
+    Lightning turns it into exit code 1, and a data worker that got the signal too is an error of the loader.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__context__
+    return found is not None
 
 
 def ignore_interrupts() -> None:

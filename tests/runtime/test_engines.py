@@ -12,7 +12,7 @@ import torch
 
 from vst.errors import UserError
 from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, SlowTone, Stateless, Stylizer
-from vst.runtime import auto, build, choose_engine, open_engine, settle_engine
+from vst.runtime import auto, build, choose_engine, open_engine, settle_engine, torch_engine
 from vst.runtime import engine as engine_module
 from vst.runtime.formats import write_onnx, write_openvino
 from vst.runtime.graph import FrameGraph, GraphInfo, add_border
@@ -347,3 +347,24 @@ def test_an_engine_that_nobody_chose_is_the_one_that_runs_the_source(
     with pytest.raises(UserError) as error:
         open_engine(source)
     assert f"needs the package {engine}: pip install 'vst[" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_all_that_is_compiled_is_compiled_for_the_first_frame(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a quick backend: what is compiled again, and when, is decided before it."""
+    import torch._dynamo as dynamo
+    from torch._dynamo.utils import counters
+
+    compiled = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda graph, dynamic, options: compiled(graph, dynamic=dynamic, backend="eager")
+    )
+    monkeypatch.setattr(torch_engine.shutil, "which", lambda name: name)
+    dynamo.reset()
+    counters.clear()
+    engine, graphs = open_engine(stylizer(memory), "torch_compile"), []
+    for frame in moving_frames(4, 48, 64):
+        engine(frame)
+        graphs.append(counters["stats"]["unique_graphs"])
+    dynamo.reset()
+    assert graphs == [1, 1, 1, 1]

@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from tests.media import decode_sequentially, make_hdr, make_video, read_number, read_numbers, recorded_at
-from tests.studio.serving import Client, running
+from tests.studio import serving
+from tests.studio.serving import Client, Fake, running
 from tests.video.test_sound import codecs_of, together
 from tests.video.test_sound import film as flashing
 from vst.studio import app, jobs, uploads
 from vst.studio.refusal import Refusal
 from vst.studio.settings import Settings
+from vst.studio.styles import Style
 from vst.video import probe
 
 
@@ -306,3 +308,29 @@ def test_hdr_and_odd_sides_become_what_browsers_play(studio: Client, tmp_path: P
         info = probe(result)
         assert (info.codec, info.pix_fmt, (info.width, info.height)) == ("h264", "yuv420p", size)
         assert info.hdr is None and np.abs(decode_sequentially(result)[-1].astype(int) - level).max() < 5
+
+
+class Compiling(Fake):
+    """An engine whose first frame takes two seconds."""
+
+    def __call__(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        super().__call__(frame, out)
+        self._wait = 0.01
+        return out
+
+
+def test_preparing_an_engine_counts_into_no_pace(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    style = Style("Compiles", lambda: Compiling(lambda frame: frame, wait=2.0))
+    monkeypatch.setitem(serving.STYLES, "compiles", style)
+    with running(tmp_path) as studio:
+        render = studio.render(studio.upload(film).json["id"], "compiles").json["id"]
+        first = studio.ask("GET", f"/api/renders/{render}").json
+        assert (first["state"], first["frames"], first["fps"], first["left"]) == ("running", 0, None, None)
+        seen, deadline = [], time.monotonic() + 60
+        while (status := studio.ask("GET", f"/api/renders/{render}").json)["state"] == "running":
+            assert time.monotonic() < deadline
+            seen += [status] if status["frames"] > 1 else []
+            time.sleep(0.02)
+        assert status["state"] == "done" and status["seconds"] > 2
+        assert status["fps"] > 15, "with the first frame it would be at most 15"
+        assert all(one["left"] < 2 for one in seen if one["frames"] > 5)

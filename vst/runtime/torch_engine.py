@@ -77,8 +77,11 @@ class CompiledEngine(TorchEngine):
             raise UserError("engine=torch_compile needs a C++ compiler (g++ or clang++); or choose engine=onnxruntime")
         super().__init__(graph, precision, device)
 
+    @torch.inference_mode()
     def _prepare(self, height: int, width: int) -> None:
         super()._prepare(height, width)
+        # As the graph will give them: for others it would be compiled a second time, at the second frame.
+        self._state = [state.contiguous(memory_format=torch.channels_last).clone() for state in self._state]
         self._call = torch.compile(self._graph, dynamic=False, options={"freezing": True})
 
 
