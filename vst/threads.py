@@ -2,8 +2,8 @@
 
 The pools of OpenMP (torch), OpenCV and OpenBLAS keep their processors busy while they wait for the next piece of work.
 That gains microseconds on an idle machine. Beside another program it takes the processor from the thread that is waited
-for: two films painted at once on two processors came to a third of the speed of one after the other, and with passive
-waiting to the same (docs/benchmarks.md).
+for: two films painted at once on two processors took half again as long as one after the other, and with passive
+waiting half as long (docs/benchmarks.md).
 """
 
 from __future__ import annotations
