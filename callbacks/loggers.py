@@ -149,8 +149,8 @@ def wandb_logger(
     except ModuleNotFoundError as error:
         raise UserError("the W&B logger needs the package wandb: pip install wandb, or use logger=csv") from error
     wandb.setup(wandb.Settings(silent=True))
-    for name in ("opentelemetry", "wandb.sdk.lib"):  # they show what is said here in one line
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for library in ("opentelemetry", "wandb.sdk.lib"):  # they show what is said here in one line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     asked, (mode, reason) = mode, _resolve(mode)
     log.info("W&B: %s (%s)", mode, reason)
     save_dir = Path(save_dir).resolve()  # W&B's own process may have been started in another folder
