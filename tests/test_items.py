@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +15,8 @@ from vst.errors import UserError
 from vst.items import Task, paint_items, plan_items
 from vst.progress import Place
 from vst.stream import stylize_video
+from vst.video.folders import is_whole
+from vst.video.source import open_source
 
 
 def picture(path: Path, width: int = 32, height: int = 24, seed: int = 0) -> Path:
@@ -284,3 +287,45 @@ def test_frames_keep_their_names_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "in" / "shot_003.jpg").write_bytes(b"broken")
     stylize_video(engine, tmp_path / "in", tmp_path / "whole", progress=False)
     assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == [f"shot_{n:03}.jpg" for n in (0, 1, 2, 4)]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_a_film_whose_sound_outlasts_its_picture_is_whole(suffix: str, tmp_path: Path) -> None:
+    path, webm = tmp_path / f"film{suffix}", suffix == ".webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        sound = media._audio_stream(container, "libopus" if webm else "aac")
+        for image in [*media.pattern_frames(5, 32, 24), None]:
+            frame = None if image is None else av.VideoFrame.from_ndarray(image, format="rgb24")
+            container.mux(stream.encode(frame))
+        media._write_sine(container, sound, 2.0, 440)
+    assert is_whole(path)
+    assert not is_whole(media.truncate(path, 0.5))
+
+
+def test_a_folder_of_frames_with_a_gap_is_painted_again(tmp_path: Path) -> None:
+    (task,) = plan_items(frames(tmp_path / "in" / "shot", n=3).parent, tmp_path / "out").tasks
+    for file in task.item.files:
+        picture(task.output / file.name)
+    assert paint_items([task], copied).present == 1
+    (task.output / task.item.files[1].name).unlink()
+    painted = []
+    paint_items([task], lambda task, place, replace: painted.append(replace))
+    assert painted == [True]
+
+
+def test_a_camera_moves_over_each_of_the_frames(tmp_path: Path) -> None:
+    frames(tmp_path / "in" / "shot", n=3)
+    plan = plan_items(tmp_path / "in", tmp_path / "out", camera=True)
+    assert [task.item.kind for task in plan.tasks] == ["picture"] * 3
+
+
+def test_a_sequence_that_begins_opaque_keeps_its_transparency(tmp_path: Path) -> None:
+    for number, alpha in enumerate((255, 0)):
+        image = Image.new("RGBA", (32, 24), (200, 30, 40, 255))
+        image.putalpha(alpha)
+        image.save(tmp_path / f"{number}.png")
+    with open_source(tmp_path, background=None) as source:
+        first, second = source
+    assert source.info.alpha and first.alpha is None and second.alpha.max() == 0

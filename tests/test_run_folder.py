@@ -224,3 +224,13 @@ if __name__ == "__main__":
     assert result.returncode == 0, result.stdout + result.stderr
     assert "num_workers=1 turned off" in result.stdout
     assert len(rows(tmp_path / "run")) == 4
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "benchmark.csv", "batch.png"])
+def test_files_of_the_user_are_not_overwritten(tmp_path, command, name):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / name).write_text("mine")
+    status, _, errors = command("experiment=smoke", "output_dir=results")
+    assert status == 1 and errors == [f"error: output_dir=results: {name} would be overwritten; give another folder"]
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [name]
+    assert (tmp_path / "results" / name).read_text() == "mine"

@@ -36,6 +36,9 @@ def claim_run_folder(folder: str | Path, *, is_default: bool = False, resume: st
     folder = claim(folder, "output_dir")
     if holds_run(folder) and not goes_on(folder, resume):
         raise UserError(f"output_dir={folder}: holds a run already, which would be overwritten; give another folder")
+    foreign = [] if (folder / UNFINISHED).exists() or (folder / CONFIG).exists() else _written(folder)
+    if foreign:
+        raise UserError(f"output_dir={folder}: {foreign[0]} would be overwritten; give another folder")
     return folder
 
 
@@ -64,10 +67,16 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def _written(folder: Path) -> list[str]:
+    """What a run writes before its first checkpoint, as far as it is there."""
+    return [name for name in (*TABLES, "batch.png") if (folder / name).exists()]
+
+
 def begin(folder: Path) -> None:
     """Say that a run begins in `folder`, which has no end yet, and remove what one without a checkpoint left there."""
-    for name in () if holds_run(folder) else (*TABLES, "batch.png"):
-        (folder / name).unlink(missing_ok=True)
+    if (folder / UNFINISHED).exists() and not holds_run(folder):
+        for name in _written(folder):
+            (folder / name).unlink()
     (folder / UNFINISHED).touch()
 
 

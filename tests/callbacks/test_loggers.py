@@ -135,6 +135,7 @@ def test_disabled_run_writes_nothing(task, data, make_trainer, tmp_path, capsys)
 def test_offline_run_holds_media_and_numbers(task, data, make_trainer, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     logger = wandb_logger("vst", tmp_path, name="try", group="tests", mode="offline", tags=["a"])
+    assert logger._wandb_init["name"] == "try"
     callbacks: list[pl.Callback] = [
         Preview(num_clips=1, video_seconds=0.2),
         FPSBenchmark(["16x16"], seconds=0, min_frames=1),

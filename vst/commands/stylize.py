@@ -113,7 +113,7 @@ def _asked_of(task: Task, asked: Mapping[str, Any]) -> dict[str, Any]:
     own = {**asked, "input": given, "output": str(task.output)}
     is_film = task.output.suffix.lower() in FORMATS
     if not is_film:
-        own |= dict.fromkeys(ENCODER_KEYS) | {"resume": False, "audio": "copy", "planes": False}
+        own |= dict.fromkeys(ENCODER_KEYS) | {"resume": False, "audio": "copy", "planes": False, "hdr": "auto"}
     if task.item.kind == "picture":
         own |= {"start": None, "end": None, "hwaccel": None} | ({} if is_film else {"fps": None})
     return own

@@ -39,9 +39,10 @@ def paint_items(
     outcome, clock = Outcome(), _Clock(tasks)
     for index, task in enumerate(tasks):
         clock.start(index)
-        present = _outputs(task)
+        expected = _outputs(task)
+        present = [path for path in expected if path.exists()]
         if present and not overwrite:
-            if all(is_whole(path) for path in present):
+            if present == expected and all(is_whole(path) for path in present):
                 outcome.present += 1
                 continue
             _log.warning("%s is there and not whole; it is painted again", task.output)
@@ -110,9 +111,8 @@ def _size(task: Task) -> int:
 
 
 def _outputs(task: Task) -> list[Path]:
-    """What there is of the files that the task ends in."""
-    files = [task.output / written_name(path) for path in task.item.files] or [task.output]
-    return [path for path in files if path.exists()]
+    """The files that the task ends in."""
+    return [task.output / written_name(path) for path in task.item.files] or [task.output]
 
 
 def _make_folders(folder: Path) -> list[Path]:

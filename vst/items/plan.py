@@ -70,7 +70,7 @@ def plan_items(
     notes = [said for said in [survey.passed_over()] if said]
     if items == "join":
         return _joined(survey, where, notes)
-    if items == "each":
+    if items == "each" or camera:  # which moves over each picture
         survey.items = [single for item in survey.items for single in (item.pictures() or [item])]
     if many:
         return _tasks(input, survey, Path(output), notes, codec, camera)

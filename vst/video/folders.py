@@ -131,8 +131,8 @@ def is_whole(path: Path) -> bool:
         with open_input(path) as container:
             stream = moving_streams(container, path)[0]
             count, end = 0, 0.0
-            for packet in container.demux(stream):
-                count += packet.size > 0
+            for packet in container.demux():  # the header's length is that of the longest track
+                count += packet.size > 0 and packet.stream.index == stream.index
                 if packet.pts is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if stream.frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ WRITTEN = (".png", ".jpg", ".jpeg")
 _NUMBER = re.compile(r"%0?(\d*)d")
 _DEFAULT_NAME = "%06d.png"
 _JPEG_SCALE = 2  # of 2 (best) to 31
+_LOOKED_AT = 32  # pictures of a sequence that are looked at for transparency before it is read
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +67,8 @@ class PictureReader:
     They are read as `vst.video.stills` says. Another size is fitted into that of the first one, which is told in
     `resized`, and begins another recording; so does every picture where they are `stills`. What is no readable picture
     among others is passed over and told in `damaged`. Transparency is laid onto `background`; with None it is given as
-    `Frame.alpha` if the first one has any. `names` are those of the files; the time of a frame is its place among them.
-    A context manager, used as a `VideoReader`. Raises PictureError where the first picture is none, and in reading
+    `Frame.alpha` if any of up to `_LOOKED_AT` of them, spread over all, has some. `names` are those of the files; the
+    time of a frame is its place among them. A context manager, used as a `VideoReader`. Raises PictureError where the first picture is none, and in reading
     where the only one is damaged.
     """
 
@@ -80,7 +82,9 @@ class PictureReader:
         self.resized: str | None = None
         self.tracks: list[Excerpt] = []
         header = read_header(self._paths[0])
-        keeps = background is None and read_still(self._paths[0], background=None).alpha is not None
+        keeps = background is None and any(
+            map(_is_transparent, self._paths[:: math.ceil(len(self._paths) / _LOOKED_AT)])
+        )
         self._background = None if keeps else background or WHITE
         self.info = VideoInfo(
             path=self._paths[0], width=header.width, height=header.height, rotation=0, codec=header.format.lower(),
@@ -147,6 +151,13 @@ class PictureReader:
         if line not in self._told:
             self._told.add(line)
             _log.warning("%s: %s", path, line)
+
+
+def _is_transparent(path: Path) -> bool:
+    try:
+        return read_header(path).transparent and read_still(path, background=None).alpha is not None
+    except PictureError:
+        return False
 
 
 class Fit:

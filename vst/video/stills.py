@@ -74,14 +74,15 @@ class Still:
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header says: upright `width` and `height` in pixels, Pillow's name of its `format`, and whether
-    it holds several frames that play one after the other.
+    """What a picture's header says: upright `width` and `height` in pixels, Pillow's name of its `format`, whether it
+    holds several frames that play one after the other, and whether it has room for transparency.
     """
 
     width: int
     height: int
     format: str
     animated: bool
+    transparent: bool
 
 
 def read_still(path: str | Path, least: int | None = None, background: Color | None = WHITE) -> Still:
@@ -123,11 +124,11 @@ def read_header(path: str | Path) -> Header:
                 # Pillow applies the orientation of a TIFF by itself.
                 if image.format != "TIFF" and _orientation(image) in _ON_ITS_SIDE:
                     width, height = height, width
-                return Header(width, height, image.format or "", _plays(image))
+                return Header(width, height, image.format or "", _plays(image), image.has_transparency_data)
         except UnidentifiedImageError:
             image = read_deep_tiff(path, LARGEST)
             _turn(image)
-            return Header(*image.size, "TIFF", False)
+            return Header(*image.size, "TIFF", False, image.has_transparency_data)
 
 
 def is_animation(path: str | Path) -> bool:
