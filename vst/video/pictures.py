@@ -68,8 +68,8 @@ class PictureReader:
     `resized`, and begins another recording; so does every picture where they are `stills`. What is no readable picture
     among others is passed over and told in `damaged`. Transparency is laid onto `background`; with None it is given as
     `Frame.alpha` if any of up to `_LOOKED_AT` of them, spread over all, has some. `names` are those of the files; the
-    time of a frame is its place among them. A context manager, used as a `VideoReader`. Raises PictureError where the first picture is none, and in reading
-    where the only one is damaged.
+    time of a frame is its place among them. A context manager, used as a `VideoReader`. Raises PictureError where the
+    first picture is none, and in reading where the only one is damaged.
     """
 
     def __init__(
