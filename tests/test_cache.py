@@ -66,7 +66,7 @@ def test_a_part_that_there_is_not_is_one_line(capsys) -> None:
 def test_from_the_console(root: Path) -> None:
     fill("videos", 10)
     call = "import sys; sys.argv[1:] = ['cache']; from vst.cli import main; main()"
-    told = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True, cwd=root.parent)
+    told = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True, cwd=root)
     assert (
         "videos" in told.stdout and "10 B" in told.stdout and sorted(p.name for p in root.parent.iterdir()) == ["vst"]
     )

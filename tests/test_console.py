@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -122,6 +123,7 @@ def test_a_film_that_nobody_is_told_of(start: Started, tmp_path: Path, closing: 
 
 
 # The other commands on tiny work, and the file that is there when it is done.
+NEEDED = [pytest.mark.skipif(find_spec(name) is None, reason=f"needs {name}") for name in ("onnx", "onnxscript")]
 COMMANDS = {
     "train": (TRAIN, "run/stylizer.pt"),
     "evaluate": (
@@ -137,7 +139,10 @@ COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+OTHERS = [pytest.param(name, marks=NEEDED if name == "export" else []) for name in COMMANDS]
+
+
+@pytest.mark.parametrize("command", OTHERS)
 def test_other_commands_on_a_terminal_that_knows_little(start: Started, tmp_path: Path, command: str) -> None:
     words, made = COMMANDS[command]
     done = start(*words, environment=TERMINALS["ascii"])
@@ -145,7 +150,7 @@ def test_other_commands_on_a_terminal_that_knows_little(start: Started, tmp_path
     assert done.stdout.isascii() and done.stderr.isascii() and (tmp_path / made).is_file()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", OTHERS)
 def test_other_commands_without_a_reader(start: Started, tmp_path: Path, command: str) -> None:
     words, made = COMMANDS[command]
     assert start(*words, redirected="2>&1", reader=False).returncode == 0

@@ -149,7 +149,7 @@ def test_trainings_that_fail_in_a_sweep(tmp_path: Path) -> None:
 def test_ctrl_c_in_a_training_ends_the_sweep(tmp_path: Path) -> None:
     """Lightning makes an exit status of it, which is no failure of the job."""
     process = training(tmp_path, "seed=1,2,3", "trainer.max_epochs=10000")
-    under_way = tmp_path / "sweep" / "0" / "stylizer.pt"
+    under_way = tmp_path / "sweep" / "0" / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 200
     while not under_way.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)

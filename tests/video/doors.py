@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -18,7 +19,6 @@ from vst import stylize_video
 from vst.evaluate.media import read_video
 from vst.live.sources import FileSource, StreamSource
 from vst.painting.masks import FileMask
-from vst.studio.stills import frames_until
 from vst.video.clips import FrameIndex, read_clip
 from vst.video.probe import probe
 
@@ -67,6 +67,9 @@ def _stills(source: Path, folder: Path) -> np.ndarray:
         stream = container.streams.video[0]
         times = [float(frame.time) for frame in container.decode(stream)]
         start = (stream.start_time or 0) * stream.time_base
+    pytest.importorskip("starlette", reason="the studio needs its extra")
+    from vst.studio.stills import frames_until
+
     size = info.upright_size
     return np.stack([frames_until(info, float(time - start), 1, size)[-1] for time in times])
 
