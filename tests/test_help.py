@@ -281,7 +281,7 @@ def test_vst_alone_names_its_commands(tmp_path: Path, vst) -> None:
 
 
 def test_help_of_hydra_is_still_there(tmp_path: Path) -> None:
-    assert "--multirun" in ran(str(ROOT / "export.py"), "--hydra-help", cwd=tmp_path).stdout
+    assert "--multirun" in ran("-c", VST, "cache", "--hydra-help", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(
