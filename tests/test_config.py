@@ -774,7 +774,7 @@ def small_command(cfg: DictConfig) -> None:
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
-            raise SystemExit(1)
+            sys.exit(1)
     print("did", cfg.input)
 
 
