@@ -18,15 +18,15 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     Near are two thirds of the letters in their order: one slip in a word of three letters, two in one of six.
     """
 
-    def likeness(choice: str) -> tuple[bool, float, bool]:
-        """Letters that have changed places count as the smallest slip, and few get the first letter wrong."""
+    def likeness(choice: str) -> tuple[float, bool, bool]:
+        """Of equals, letters that have changed places are the smallest slip, and few get the first letter wrong."""
         ratio = SequenceMatcher(None, choice, name).ratio()
-        return sorted(choice) == sorted(name), ratio, choice[:1] == name[:1]
+        return ratio, sorted(choice) == sorted(name), choice[:1] == name[:1]
 
     nearest = max(choices, key=likeness, default=None)
     if nearest is None:
         return ""
-    same_letters, ratio, _ = likeness(nearest)
+    ratio, same_letters, _ = likeness(nearest)
     # A slip in a word of two letters leaves half of them.
     least = 0.5 if same_letters or len(name) <= 2 else 0.65
     return f" (did you mean '{nearest}'?)" if ratio >= least else ""
