@@ -59,7 +59,7 @@ from vst.run_folder import claim_run_folder, goes_on
 from vst.schema import PASSED_IN_CODE, WANTED
 from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
 
-__all__ = ["claim_output", "command", "compose_or_explain", "plain", "validate"]
+__all__ = ["claim_output", "command", "compose_job", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
@@ -160,6 +160,12 @@ def compose_or_explain(
         UserError: all mistakes of the overrides and of what they compose to.
     """
     return _without_hydra(_compose_checked(config_name, overrides, schema, multirun, config_dir))
+
+
+def compose_job(config_name: str, overrides: Sequence[str], schema: type) -> tuple[DictConfig, DictConfig]:
+    """As `compose_or_explain`; besides, the hydra node of the job, which knows the overrides and the choices."""
+    whole = _compose_checked(config_name, overrides, schema, False, None)
+    return _without_hydra(whole), whole.hydra
 
 
 def _compose_checked(
