@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and the helper that suggests the nearest valid name."""
+"""The one exception that a user's mistake raises, and what its line is made of."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -16,3 +16,9 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest of `choices`, or an empty string when none is near."""
     near = get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """One line on what the system or a library says of its failure; the kind of the error where it says nothing."""
+    said = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
+    return said[0] if said else type(error).__name__

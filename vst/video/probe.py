@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 from vst.video.animations import rewrapped
 from vst.video.decoder import Decoder
 from vst.video.hdr import Hdr, hdr_of
@@ -133,7 +133,7 @@ def open_input(location: str | Path, *, hwaccel: str | None = None) -> InputCont
         raise UserError(f"{location} cannot be read: permission denied; change its permissions") from error
     except (av.error.FFmpegError, OSError) as error:
         remedy = "check the address" if is_stream(location) and location != STDIN else "give an mp4, mov or mkv"
-        raise UserError(f"{_named(location)} is not a video that can be read ({_reason(error)}); {remedy}") from error
+        raise UserError(f"{_named(location)} is not a video that can be read ({reason_of(error)}); {remedy}") from error
     kind = container.format.name
     if kind == "tty" or kind == "image2" or kind.endswith("_pipe"):
         # FFmpeg opens pictures, and plain text as ANSI art, as if they were videos.
@@ -166,10 +166,6 @@ def _open(location: str | Path, hwaccel: str | None) -> InputContainer:
 
 def _named(location: str | Path) -> str:
     return "standard input" if location == STDIN else str(location)
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
 def _picture_streams(path: Path) -> list[int]:
