@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and the helper that suggests the nearest valid name."""
+"""The one exception that a user's mistake raises, and what its line is made of."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
@@ -30,3 +30,9 @@ def suggest(name: str, choices: Iterable[str]) -> str:
     # A slip in a word of two letters leaves half of them.
     least = 0.5 if same_letters or len(name) <= 2 else 0.65
     return f" (did you mean '{nearest}'?)" if ratio >= least else ""
+
+
+def reason_of(error: BaseException) -> str:
+    """One line on what the system or a library says of its failure; the kind of the error where it says nothing."""
+    said = (getattr(error, "strerror", None) or str(error)).strip().splitlines()
+    return said[0] if said else type(error).__name__

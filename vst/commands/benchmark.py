@@ -21,7 +21,7 @@ from vst.benchmark.pipeline import run_pipeline
 from vst.benchmark.report import check_folder, log_benchmark, table, write_reports
 from vst.benchmark.results import Benchmark
 from vst.checkpoint import load_stylizer
-from vst.commands.common import CHECKPOINTS, EXPORTED, build_trainer, ending, open_device, open_loggers, quiet_libraries
+from vst.commands.common import CHECKPOINTS, build_trainer, ending, open_device, open_loggers, quiet_libraries
 from vst.commands.train import build_task, describe_device, describe_model, fit_loss, take_pruned_model
 from vst.companions import brought_along
 from vst.config import claim_output, command, compose_job, compose_or_explain, plain
@@ -29,7 +29,7 @@ from vst.errors import UserError, suggest
 from vst.evaluate.circumstances import circumstances
 from vst.networks import build_stylizer
 from vst.networks.baselines import BASELINES, build_baseline
-from vst.runtime import open_engine
+from vst.runtime import FILE_ENGINES, open_engine
 from vst.schema import BenchmarkConfig, TrainConfig
 from vst.video import probe
 
@@ -113,7 +113,7 @@ def measure_training(overrides: Sequence[str], steps: int, output: str | Path, s
 def benchmark_model(name: str) -> Model:
     """A checkpoint, an exported file, a baseline, or a choice of conf/model; the last two with fixed weights."""
     path = Path(name)
-    if path.suffix in CHECKPOINTS + EXPORTED:
+    if path.suffix in (*CHECKPOINTS, *FILE_ENGINES):
         title = path.resolve().parent.name if path.stem in ("stylizer", "last") else path.stem
         if path.suffix in CHECKPOINTS:
             return Model(title, "checkpoint", load_stylizer(path))

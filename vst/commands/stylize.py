@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vst.checkpoint import load_stylizer
-from vst.commands.common import EXPORTED, open_device
+from vst.commands.common import open_device
 from vst.config import command, plain
 from vst.errors import UserError
 from vst.items import Task, paint_items, plan_items
@@ -30,7 +30,7 @@ from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
 from vst.painting.stage import Paints
 from vst.painting.timeline import KEYED, Timeline, read_look
 from vst.progress import Place
-from vst.runtime import TILES, Engine, open_engine, settle_engine
+from vst.runtime import FILE_ENGINES, TILES, Engine, open_engine, settle_engine
 from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
 from vst.stream import StreamReport, stylize_video
@@ -127,7 +127,7 @@ class _Painting:
         self._look, self._timeline = read_look({key: asked[key] for key in LOOK_KEYS}, self._files)
         # In this order the mistakes come before engines are opened, which takes a while.
         self._models = {
-            name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in self._files.items()
+            name: file if file.suffix in FILE_ENGINES else load_stylizer(file) for name, file in self._files.items()
         }
         self._crop, self._size = read_crop(asked["crop"]), read_size(asked["size"])
         self._openings: dict[str, _Opening] = {}
