@@ -20,7 +20,14 @@ import av
 
 from vst.errors import UserError
 from vst.video.formats import (
-    COMMON_FILMS, COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over, reason_against, some,
+    COMMON_FILMS,
+    COMMON_PICTURES,
+    PICTURES,
+    has_suffix,
+    is_hidden,
+    passed_over,
+    reason_against,
+    some,
 )  # fmt: skip
 from vst.video.pictures import is_film, is_picture, natural_order
 from vst.video.probe import moving_streams, open_input

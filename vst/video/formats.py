@@ -55,9 +55,7 @@ def passed_over(rejected: Iterable[str | Path], base: Path | None = None) -> str
     below `base` or by their bare names; None for none. Notes, tables and hidden files are not worth a word.
     """
     reasons = [(path, reason_against(path)) for path in sorted(map(Path, rejected)) if not is_hidden(path)]
-    told = [
-        f"{path.name if base is None else path.relative_to(base)} ({reason})" for path, reason in reasons if reason
-    ]
+    told = [f"{path.name if base is None else path.relative_to(base)} ({reason})" for path, reason in reasons if reason]
     if not told:
         return None
     verb = "1 file was" if len(told) == 1 else f"{len(told)} files were"
