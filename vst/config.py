@@ -54,7 +54,16 @@ from vst.explain import Explainer
 from vst.flags import read_flags
 from vst.help import help_text
 from vst.jobs import Task, account_of, as_job, exit_codes
-from vst.overrides import as_meant, needs_flag, parsed_overrides, quoted, sweep_values, wants_sweep
+from vst.overrides import (
+    ENCODED,
+    as_meant,
+    names_as_given,
+    needs_flag,
+    parsed_overrides,
+    quoted,
+    sweep_values,
+    wants_sweep,
+)
 from vst.run_folder import claim_run_folder, goes_on
 from vst.schema import PASSED_IN_CODE, WANTED
 from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
@@ -66,8 +75,8 @@ SEARCH_PATH = "pkg://conf"
 
 
 def plain(cfg: DictConfig | ListConfig) -> Any:
-    """`cfg` as plain dicts and lists, interpolations resolved."""
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    """`cfg` as plain dicts and lists, interpolations resolved, names as they were given."""
+    return names_as_given(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def validate(cfg: DictConfig, schema: type) -> None:
@@ -248,7 +257,13 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     job = deepcopy(cfg)
     with open_dict(job):
         del job["hydra"]
+        for key in [key for key in job if not OmegaConf.is_missing(job, key) and _has_encoded(job[key])]:
+            job[key] = names_as_given(OmegaConf.to_container(job[key]))
     return job
+
+
+def _has_encoded(node: Any) -> bool:
+    return isinstance(node, DictConfig) and any(str(name).startswith(ENCODED) for name in node)
 
 
 @contextmanager
