@@ -516,6 +516,13 @@ def test_settings_concern_whom_they_concern(
         assert probe(made).alpha and not probe(f"out/{clip}").alpha
 
 
+def test_a_checkpoint_may_be_called_as_a_number(run, painted, folder: Path) -> None:
+    named = "checkpoint={mosaic: b.pt, 2024_01: a.pt}"
+    np.testing.assert_allclose(run(named, "use=2024_01").astype(int), painted("a"), atol=12)
+    changing = run(named, "use=[mosaic,0.6:2024_01]").astype(int)
+    assert np.abs(changing[:6] - painted("b")[:6]).mean() < 2 and np.abs(changing[6:] - run(named)[6:]).mean() > 2
+
+
 def test_a_setting_that_fits_some_containers_stops_those_alone(folder: Path, album: Path, capsys) -> None:
     (album / "lost.mp4").unlink()
     make_video(album / "web.webm", np.stack(film(3, 48, 64)), fps=10, codec="libvpx-vp9")
