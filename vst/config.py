@@ -277,13 +277,10 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     job = deepcopy(cfg)
     with open_dict(job):
         del job["hydra"]
-        for key in [key for key in job if not OmegaConf.is_missing(job, key) and _has_encoded(job[key])]:
-            job[key] = names_as_given(OmegaConf.to_container(job[key]))
+        for key, node in OmegaConf.to_container(job).items():
+            if isinstance(node, dict) and any(str(name).startswith(ENCODED) for name in node):
+                job[key] = names_as_given(node)
     return job
-
-
-def _has_encoded(node: Any) -> bool:
-    return isinstance(node, DictConfig) and any(str(name).startswith(ENCODED) for name in node)
 
 
 @contextmanager
