@@ -461,6 +461,16 @@ def test_a_folder_of_frames_with_a_gap_is_painted_again(tmp_path: Path) -> None:
     assert painted == [True]
 
 
+def test_a_folder_of_frames_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
+    (task,) = plan_items(frames(tmp_path / "in" / "shot.v2", n=3).parent, tmp_path / "out").tasks
+
+    def paint(task: Task, place: Place, replace: bool) -> None:
+        stylize_video(Same(), list(task.item.files), task.output, progress=False)
+
+    assert paint_items([task], paint).failed == {}
+    assert sorted(path.name for path in (tmp_path / "out" / "shot.v2").iterdir()) == [f"{n:05}.png" for n in range(3)]
+
+
 def test_a_camera_moves_over_each_of_the_frames(tmp_path: Path) -> None:
     frames(tmp_path / "in" / "shot", n=3)
     plan = plan_items(tmp_path / "in", tmp_path / "out", camera=True)
