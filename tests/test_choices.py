@@ -302,6 +302,25 @@ def test_what_the_rules_let_through_is_what_needs_no_padding(model: str) -> None
 
 MEANT = [
     ("stylize", "style=painted", "style=painted: stylize.py has no 'style' to choose; it is for train.py"),
+    *[
+        (
+            name,
+            given,
+            f"{given}: {name}.py has no 'style' to choose; it is for train.py; styles are a matter of training, "
+            f"and a checkpoint has its own",
+        )
+        for name in ("stylize", "live", "export")
+        for given in ("style=painted", "+style=painted", "++style=wikiart", "+style=nonsense", "+style@x=painted")
+    ],
+    (
+        "stylize",
+        "+model=convgru_tiny",
+        "+model=convgru_tiny: stylize.py has no 'model' to choose; it is for train.py; mo",
+    ),
+    ("stylize", "+loss=hinge", "+loss=hinge: stylize.py has no 'loss' to choose; it is for train.py"),
+    ("studio", "+style=painted", "+style=painted: vst studio has no 'style' to choose; it is for train.py; styles are"),
+    ("train", "+style=painted", "+style=painted: 'style' is chosen already; write style=painted"),
+    ("train", "+experiment=smok", "+experiment=smok: no such choice (did you mean 'smoke'?); allowed: "),
     ("stylize", "model/temporal=none", "model/temporal=none: stylize.py has no 'model/temporal' to choose; it is for"),
     ("live", "experiment=smoke", "experiment=smoke: live.py has no 'experiment' to choose; it is for train.py"),
     ("export", "~trainer", "~trainer: export.py has no 'trainer' to choose; it is for train.py"),
