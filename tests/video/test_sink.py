@@ -119,7 +119,7 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_left(name: str, tmp_path
     """A limit on the size of files stands in for the disk."""
     source = media.make_video(tmp_path / "in.mp4", frames=_noise(12, 96, 128), options={"crf": "10"})
     code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "import resource, signal, sys; sys.dont_write_bytecode = True; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); from tests.video import test_sink; "
         "test_sink._copy(sys.argv[1], sys.argv[2])"
     )

@@ -373,6 +373,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 LIMITED = """
 import resource, sys
+sys.dont_write_bytecode = True  # Python leaves torsos of them where files are limited
 import numpy as np
 from vst.errors import UserError
 from vst.video.writer import VideoWriter, new_video
