@@ -19,13 +19,14 @@ from vst.networks import Stylizer, build_stylizer
 from vst.pruning import prune
 
 FORMAT = 1
+PARTS = ("generator", "temporal", "tone", "grain", "motion")
 EXPORTED = (".onnx", ".xml", ".pt2")
 
 
 def stylizer_content(stylizer: Stylizer, model_config: dict[str, Any], style: str) -> dict[str, Any]:
     """The entry "stylizer" of a checkpoint: weights on the CPU and what `build_stylizer` needs to hold them."""
     weights = {name: value.detach().cpu().clone() for name, value in stylizer.state_dict().items()}
-    model = {part: model_config[part] for part in ("generator", "temporal", "tone", "grain") if part in model_config}
+    model = {part: model_config[part] for part in PARTS if part in model_config}
     return {"format": FORMAT, "model": model, "weights": weights, "style": style}
 
 

@@ -35,6 +35,7 @@ class ModelConfig:
     temporal: Part
     tone: Part
     grain: Part
+    motion: Part
     discriminator: Part
 
 

@@ -140,7 +140,7 @@ def take_pruned_model(cfg: DictConfig) -> None:
     """Put the generator and the memory of `init_from`, narrowed by the share `prune`, in the place of cfg's own."""
     large = read_stylizer(cfg.init_from)
     small = prune(large, cfg.prune)
-    for part in ("generator", "temporal", "tone", "grain"):
+    for part in PARTS:
         OmegaConf.update(cfg, f"model.{part}", small["model"].get(part, NO_PART), merge=False)
     widths = (f"{content['model']['generator']['width']} channels" for content in (large, small))
     counts = (f"{sum(value.numel() for value in content['weights'].values()):,}" for content in (large, small))
@@ -153,7 +153,7 @@ def continued(cfg: DictConfig, saved: dict[str, Any], overrides: Sequence[str]) 
 
     Those are of `FREE_ON_RESUME`. Raises UserError for another one, unless it says what the run has anyway.
     """
-    saved = saved | {"model": {"tone": NO_PART, "grain": NO_PART} | saved["model"]}  # runs from before there were such
+    saved = saved | {"model": dict.fromkeys(("tone", "grain", "motion"), NO_PART) | saved["model"]}  # runs from before there were such
     whole, ours, theirs = OmegaConf.create(saved), OmegaConf.create(plain(cfg)), None
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")

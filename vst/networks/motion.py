@@ -24,6 +24,7 @@ _GREY = (0.299, 0.587, 0.114)
 _UNEXPLAINED = 0.06  # difference of brightness at which the confidence has fallen to 1 / e
 _WINDOW = 7  # samples along each side over which it is averaged
 _STILL = (0.03, 0.1)  # samples: below is noise of the estimate, and a film on a tripod must not tremble
+_ERROR, _SMOOTH = 0.2, 12  # samples: of a known flow in training, its largest deviation and its grain
 _LEAST = 16  # samples along each side that estimators need
 
 
@@ -64,12 +65,14 @@ class DenseMotion(nn.Module):
     def follow(self, frames: Tensor, state: MotionState | None, flow: Tensor | None = None) -> MotionState:
         """Frames (B, 3, H, W), and the state after the frame before, or None at the first -> the state.
 
-        `flow` (B, 2, H, W) is the motion where it is known, as `vst.batch` defines it.
+        `flow` (B, 2, H, W) is the motion where it is known, as `vst.batch` defines it. In training it gets errors, as
+        an estimate has them.
         """
-        cell = self.cell(min(frames.shape[-2:]))
-        return self.follow_view(
-            self.view(frames), state, None if flow is None else F.avg_pool2d(flow.float(), cell) / cell
-        )
+        if flow is not None:
+            cell = self.cell(min(frames.shape[-2:]))
+            flow = F.avg_pool2d(flow.float(), cell) / cell
+            flow = flow + _error(flow) if self.training else flow
+        return self.follow_view(self.view(frames), state, flow)
 
     @torch.no_grad()
     def follow_view(self, view: Tensor, state: MotionState | None, flow: Tensor | None = None) -> MotionState:
@@ -100,6 +103,14 @@ class DenseMotion(nn.Module):
         least, most = _STILL
         length = flow.norm(dim=1, keepdim=True)
         return flow * ((length - least) / (most - least)).clamp(0, 1)
+
+
+def _error(flow: Tensor) -> Tensor:
+    """A smooth field of deviation up to `_ERROR` samples for each of a batch, of the shape of `flow`."""
+    batch, _, height, width = flow.shape
+    coarse = torch.randn(batch, 2, *(max(2, side // _SMOOTH) for side in (height, width)), device=flow.device)
+    field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
+    return _ERROR * torch.rand(batch, 1, 1, 1, device=flow.device) * field
 
 
 def warped(picture: Tensor, flow: Tensor, mode: str = "bilinear") -> tuple[Tensor, Tensor]:
