@@ -153,7 +153,9 @@ def continued(cfg: DictConfig, saved: dict[str, Any], overrides: Sequence[str]) 
 
     Those are of `FREE_ON_RESUME`. Raises UserError for another one, unless it says what the run has anyway.
     """
-    saved = saved | {"model": dict.fromkeys(("tone", "grain", "motion"), NO_PART) | saved["model"]}  # runs from before there were such
+    saved = saved | {
+        "model": dict.fromkeys(("tone", "grain", "motion"), NO_PART) | saved["model"]
+    }  # runs from before there were such
     whole, ours, theirs = OmegaConf.create(saved), OmegaConf.create(plain(cfg)), None
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")

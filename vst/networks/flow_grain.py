@@ -38,9 +38,7 @@ class FlowGrain(Grain):
         carried = torch.where(lost, own + self._drift(carried - own), carried)
         return carried - PERIOD * (carried.mean((2, 3), keepdim=True) / PERIOD).round()
 
-    def forward(
-        self, coordinates: Tensor, view_cell: int, places: tuple[int, int], border: int = 0
-    ) -> Tensor:
+    def forward(self, coordinates: Tensor, view_cell: int, places: tuple[int, int], border: int = 0) -> Tensor:
         """Noise (B, C, rows, columns) of deviation 1 at most, in multiples of 1 / STEPS within [-4, 4).
 
         Args:

@@ -23,7 +23,9 @@ ESTIMATORS = ("dis", "lucas_kanade")
 _GREY = (0.299, 0.587, 0.114)
 _UNEXPLAINED = 0.06  # difference of brightness at which the confidence has fallen to 1 / e
 _WINDOW = 7  # samples along each side over which it is averaged
-_STILL = (0.03, 0.1)  # samples: below is noise of the estimate, and a film on a tripod must not tremble
+_SMALL = (0.2, 0.5)  # samples: shorter motion may be noise of the estimate, and a film on a tripod must not tremble,
+_BETTER = (0.002, 0.004)  # unless it explains so much more of the brightness than none
+_AROUND = 41  # samples along each side within which that is to be seen somewhere
 _ERROR, _SMOOTH = 0.2, 12  # samples: of a known flow in training, its largest deviation and its grain
 _LEAST = 16  # samples along each side that estimators need
 
@@ -47,7 +49,9 @@ class DenseMotion(nn.Module):
         if not 0 <= history < 1:
             raise ValueError(f"history: {history} does not lie in [0, 1)")
         self.estimator, self.rows, self.history = estimator, rows, history
-        self._estimate = DIS("fast") if estimator == "dis" else LucasKanade(window=11, levels=4, iterations=2)
+        self._estimate = (
+            DIS("fast") if estimator == "dis" else LucasKanade(window=15, levels=4, iterations=2, damping=1e-4)
+        )
 
     def extra_repr(self) -> str:
         return f"estimator={self.estimator}, rows={self.rows}, history={self.history}"
@@ -85,9 +89,8 @@ class DenseMotion(nn.Module):
             return view, view.new_zeros(len(view), 2, *view.shape[2:]), torch.zeros_like(view)
         before = state[0]
         if flow is None:
-            flow = self._settled(self._estimate(view, before))
-        seen, inside = warped(before, flow)
-        change = F.avg_pool2d(F.pad((view - seen).abs(), (_WINDOW // 2,) * 4, mode="replicate"), _WINDOW, 1)
+            flow = _settled(self._estimate(view, before), view, before)
+        change, inside = _unexplained(view, before, flow)
         return view, flow, torch.exp(-((change / _UNEXPLAINED) ** 2)) * inside
 
     def accumulate(self, picture: Tensor, before: Tensor, state: MotionState) -> Tensor:
@@ -99,10 +102,27 @@ class DenseMotion(nn.Module):
         share = self.history * F.interpolate(confidence, size, mode="bilinear", align_corners=False)
         return picture + share.to(picture.dtype) * (along - picture)
 
-    def _settled(self, flow: Tensor) -> Tensor:
-        least, most = _STILL
-        length = flow.norm(dim=1, keepdim=True)
-        return flow * ((length - least) / (most - least)).clamp(0, 1)
+
+def _settled(flow: Tensor, view: Tensor, before: Tensor) -> Tensor:
+    """A flow (B, 2, h, w) without short motions that explain nothing: on noise, estimates tremble."""
+    moving = _unexplained(view, before, flow)[0]
+    resting = _unexplained(view, before, torch.zeros_like(flow))[0]
+    better = _between(resting - moving, *_BETTER)
+    # A clear sky moves as the roofs below it do, though nothing is to be seen there.
+    side = min(_AROUND, *((side - 1) // 2 * 2 + 1 for side in better.shape[-2:]))
+    around = F.avg_pool2d(better, side, 1, side // 2, count_include_pad=False)
+    return flow * torch.maximum(_between(flow.norm(dim=1, keepdim=True), *_SMALL), (4 * around).clamp(max=1))
+
+
+def _unexplained(view: Tensor, before: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Difference (B, 1, h, w) of brightness that is left along a flow, about each sample; and 1 where it leads inside."""
+    seen, inside = warped(before, flow)
+    change = F.pad((view - seen).abs(), (_WINDOW // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(change, _WINDOW, 1), inside
+
+
+def _between(x: Tensor, least: float, most: float) -> Tensor:
+    return ((x - least) / (most - least)).clamp(0, 1)
 
 
 def _error(flow: Tensor) -> Tensor:

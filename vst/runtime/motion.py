@@ -1,4 +1,4 @@
-"""The motion of a stylizer on bytes, around the graph: estimates it before, and accumulates pictures along it behind."""
+"""The motion of a stylizer on bytes: estimated before the graph, and pictures accumulated along it behind."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ class ByteMotion:
             _, flow, confidence = self.state
             x, y = resized_flow(flow, size, self.cell(picture))[0].numpy()
             columns, rows = np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32)[:, None]
-            along = cv2.remap(
-                self._picture, x + columns, y + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-            )
+            along = cv2.remap(self._picture, x + columns, y + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
             share = history * cv2.resize(confidence[0, 0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
             now = np.clip(cv2.blendLinear(along, now, share, 1 - share), 0, 255)
         self._picture = now
