@@ -1,10 +1,14 @@
 import logging
+import os
 import random
 import signal
 
 import numpy as np
 import pytest
 import torch
+
+# Python that must not keep compiled modules compiles all of vst anew in each of the hundreds of processes of the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def listen():

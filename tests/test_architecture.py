@@ -283,7 +283,7 @@ def test_the_readme_names_every_file() -> None:
     named = tree_paths((ROOT / "README.md").read_text())
     missing = sorted(path for path in named if not any(ROOT.glob(path.rstrip("/"))))
     assert not missing, f"the README names files that do not exist: {missing}"
-    files = [*ROOT.glob("*.py")]
+    files = [*ROOT.glob("*.py"), *(ROOT / "conf").glob("*.yaml")]
     for package in ("vst", "data_modules", "callbacks"):
         files += [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
     unnamed = sorted({path.relative_to(ROOT).as_posix() for path in files} - named)

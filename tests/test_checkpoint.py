@@ -13,7 +13,9 @@ from vst.checkpoint import (
     stylizer_content,
 )
 from vst.errors import UserError
+from vst.export import FORMATS
 from vst.networks import PatchDiscriminator, build_stylizer
+from vst.runtime import FILE_ENGINES
 
 MODEL = {
     "generator": {"_target_": "vst.networks.ResidualGenerator", "width": 8, "num_blocks": 1},
@@ -230,8 +232,11 @@ def test_other_streaks_than_those_of_the_file_are_told(tmp_path):
     assert "grain.streak" not in initialise(build_stylizer(model(3)), None, tmp_path / "s.pt")
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.xml", "model.pt2"])
-def test_an_exported_file_is_no_checkpoint_and_says_where_it_runs(tmp_path, name):
-    (tmp_path / name).write_bytes(b"exported")
-    with pytest.raises(UserError, match=r"an exported file, which only engines run \(stylize.*give the stylizer\.pt"):
-        load_stylizer(tmp_path / name)
+@pytest.mark.parametrize("suffix", sorted({*FILE_ENGINES, *FORMATS.values()}))
+def test_an_exported_file_is_no_checkpoint_and_says_where_it_runs(tmp_path, suffix):
+    """It names the commands that run it, and only such a file has engines."""
+    file = tmp_path / f"model{suffix}"
+    file.write_bytes(b"exported")
+    said = r"only engines run \(stylize, live, studio" if suffix in FILE_ENGINES else "no command here runs"
+    with pytest.raises(UserError, match=rf"{said}.*; give the stylizer\.pt that it was made from$"):
+        load_stylizer(file)

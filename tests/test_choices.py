@@ -75,6 +75,8 @@ def test_each_choice_stands_alone(choice: str) -> None:
         ("experiment=distill loss=distill_game teacher=a.pt", {"discriminator": "MultiScaleDiscriminator"}),
         ("experiment=prune init_from=a.pt", {"discriminator": "NoneType"}),
         ("experiment=finetune init_from=a.pt model/discriminator=none", {"discriminator": "NoneType"}),
+        ("experiment=finetune init_from=a.pt loss=distill teacher=b.pt", {"discriminator": "NoneType"}),
+        ("loss=distill_game experiment=finetune init_from=a.pt teacher=b.pt", {}),
         ("curriculum=full model/discriminator=none", {"discriminator": "NoneType"}),
         ("experiment=smoke callbacks=none logger=none", {}),
     ],
@@ -92,6 +94,14 @@ def test_without_a_discriminator_its_terms_are_out(loss: str) -> None:
     assert with_game["adversarial"] > 0 and with_game["texture"] > 0
     assert without == with_game | {"adversarial": 0, "texture": 0}
     assert build_task(cfg, "test").adversarial is None
+
+
+@pytest.mark.parametrize("loss", ["distill", "gram", "few_pictures"])
+def test_finetuning_takes_another_loss_as_it_is(loss: str) -> None:
+    given = ["init_from=a.pt", *(["teacher=b.pt"] if loss == "distill" else []), f"loss={loss}"]
+    assert plain(composed("experiment=finetune", *given).loss) == plain(composed(*given).loss)
+    begins_at_once = plain(composed("experiment=finetune", "init_from=a.pt").loss)["terms"]["adversarial"]
+    assert begins_at_once["schedule"]["start"] == 0 and begins_at_once["augment"]["probability"] == 1
 
 
 @pytest.mark.parametrize(
@@ -292,6 +302,25 @@ def test_what_the_rules_let_through_is_what_needs_no_padding(model: str) -> None
 
 MEANT = [
     ("stylize", "style=painted", "style=painted: stylize.py has no 'style' to choose; it is for train.py"),
+    *[
+        (
+            name,
+            given,
+            f"{given}: {name}.py has no 'style' to choose; it is for train.py; styles are a matter of training, "
+            f"and a checkpoint has its own",
+        )
+        for name in ("stylize", "live", "export")
+        for given in ("style=painted", "+style=painted", "++style=wikiart", "+style=nonsense", "+style@x=painted")
+    ],
+    (
+        "stylize",
+        "+model=convgru_tiny",
+        "+model=convgru_tiny: stylize.py has no 'model' to choose; it is for train.py; mo",
+    ),
+    ("stylize", "+loss=hinge", "+loss=hinge: stylize.py has no 'loss' to choose; it is for train.py"),
+    ("studio", "+style=painted", "+style=painted: vst studio has no 'style' to choose; it is for train.py; styles are"),
+    ("train", "+style=painted", "+style=painted: 'style' is chosen already; write style=painted"),
+    ("train", "+experiment=smok", "+experiment=smok: no such choice (did you mean 'smoke'?); allowed: "),
     ("stylize", "model/temporal=none", "model/temporal=none: stylize.py has no 'model/temporal' to choose; it is for"),
     ("live", "experiment=smoke", "experiment=smoke: live.py has no 'experiment' to choose; it is for train.py"),
     ("export", "~trainer", "~trainer: export.py has no 'trainer' to choose; it is for train.py"),

@@ -759,16 +759,9 @@ def test_rules_bear_a_broken_configuration() -> None:
 # The console command
 
 
-SCRIPT = """
-from pathlib import Path
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from vst.config import command
-from vst.schema import StylizeConfig
-from vst.errors import UserError
-
 @command("stylize", StylizeConfig)
-def stylize(cfg):
+def small_command(cfg: DictConfig) -> None:
+    """Ends as the name of its input says."""
     if cfg.input == "bad.mp4":
         raise UserError("bad.mp4: not a video")
     if cfg.input == "part.mp4":
@@ -781,31 +774,55 @@ def stylize(cfg):
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
-            raise SystemExit(1)
+            sys.exit(1)
+    print("did", cfg.input)
+
+
+Ended = tuple[int, str, str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """A function: arguments of `small_command` -> its exit status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def start(*arguments: str) -> Ended:
+        code = 0
+        try:
+            small_command([*arguments, "checkpoint=a", "output=o"])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return start
+
+
+SCRIPT = """
+from vst.config import command
+from vst.errors import UserError
+from vst.schema import StylizeConfig
+
+@command("stylize", StylizeConfig)
+def stylize(cfg):
+    if cfg.input == "bad.mp4":
+        raise UserError("bad.mp4: not a video")
     print("did", cfg.input)
 
 stylize()
 """
 
 
-@pytest.fixture
-def run(tmp_path: Path):
-    """A function: arguments -> the finished process of a small command on conf/stylize.yaml."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("good.mp4", (0, "did good.mp4\n", "")), ("bad.mp4", (1, "", "error: bad.mp4: not a video\n"))],
+)
+def test_a_command_in_a_process(tmp_path: Path, given: str, expected: Ended) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("HYDRA_FULL_ERROR", None)
-
-    def start(*arguments: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, str(script), *arguments, "checkpoint=a", "output=o"]
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
-
-    return start
-
-
-def test_a_command_runs(run) -> None:
-    done = run("input=good.mp4")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "did good.mp4\n", "")
+    line = [sys.executable, "-c", SCRIPT, f"input={given}", "checkpoint=a", "output=o"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == expected
 
 
 @pytest.mark.parametrize(
@@ -820,35 +837,24 @@ def test_a_command_runs(run) -> None:
     ],
 )
 def test_a_users_mistake_is_a_line_and_an_exit_code(run, arguments: list[str], code: int, message: str) -> None:
-    done = run(*arguments)
-    assert done.returncode == code and done.stdout == ""
-    assert done.stderr.startswith(message) and "Traceback" not in done.stderr
-    assert "mistakes" in message or done.stderr == message
+    ended, output, errors = run(*arguments)
+    assert (ended, output) == (code, "")
+    assert errors.startswith(message) and "Traceback" not in errors
+    assert "mistakes" in message or errors == message
 
 
 def test_a_defect_keeps_its_traceback(run) -> None:
-    done = run("input=bug.mp4")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr and "RuntimeError: a defect" in done.stderr
-
-
-def test_a_failing_job_of_a_sweep_is_one_line_and_the_others_run(run) -> None:
-    done = run("-m", "input=good.mp4,bad.mp4,fine.mp4")
-    assert done.returncode == 1
-    assert "did good.mp4" in done.stdout and "did fine.mp4" in done.stdout
-    assert "error: job 1 (input=bad.mp4 checkpoint=a output=o): bad.mp4: not a video\n" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    code, _, errors = run("input=bug.mp4")
+    assert code == 1 and "Traceback" in errors and "RuntimeError: a defect" in errors
 
 
 def test_a_mistaken_sweep_starts_no_job(run) -> None:
-    done = run("-m", "input=good.mp4", "crf=18,99")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: crf: 99 is not 0 or more and 51 or less\n"
+    assert run("-m", "input=good.mp4", "crf=18,99") == (1, "", "error: crf: 99 is not 0 or more and 51 or less\n")
 
 
 def test_showing_the_config_needs_no_complete_one(run) -> None:
-    done = run("--cfg", "job")
-    assert done.returncode == 0 and "input: ???" in done.stdout
+    code, output, _ = run("--cfg", "job")
+    assert code == 0 and "input: ???" in output
 
 
 def test_a_command_can_be_called_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -227,7 +227,7 @@ def test_frames_are_not_forgiven(start: Started, tmp_path: Path, redirected: str
 
 def test_help_may_be_cut_off(start: Started, tmp_path: Path) -> None:
     for words in (["--help"], ["--version"], ["--hydra-help"], ["--cfg", "job"]):
-        done = start("train.py", *words, redirected="2>errors", reader=False)
+        done = start("stylize.py", *words, redirected="2>errors", reader=False)
         assert (done.returncode, (tmp_path / "errors").read_text()) == (0, "")
 
 

@@ -17,6 +17,8 @@ import torch
 
 from tests.media import make_video, pattern_frames
 from vst.checkpoint import load_stylizer, read_training
+from vst.commands.stylize import stylize
+from vst.commands.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ["experiment=smoke", "model.generator.width=8", "data.num_workers=1"]
@@ -153,8 +155,9 @@ def test_ctrl_c_leaves_what_resuming_and_stylising_need(tmp_path, number):
     assert printed.splitlines()[-1] == "python train.py resume=run/checkpoints/last.ckpt"
 
 
-def test_resuming_keeps_to_the_settings_of_the_run(run):
+def test_resuming_keeps_to_the_settings_of_the_run(run, monkeypatch, capsys):
     folder, _, cwd = run
+    monkeypatch.chdir(cwd)
     (cwd / "other").mkdir()
     (cwd / "other/config.yaml").touch()
     last = f"resume={folder}/checkpoints/last.ckpt"
@@ -163,8 +166,10 @@ def test_resuming_keeps_to_the_settings_of_the_run(run):
         ([last, "output_dir=b", "trainer.max_epochs=3", "seed=7"], "seed=7: the run to resume has other settings"),
         ([last, "output_dir=other", "trainer.max_epochs=3"], "output_dir=other: holds a run already"),
     ):
-        result = vst("train.py", *arguments, cwd=cwd, check=False)
-        assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
+        with pytest.raises(SystemExit) as ended:
+            train(arguments)
+        errors = capsys.readouterr().err
+        assert ended.value.code == 1 and message in errors and "Traceback" not in errors
 
 
 def test_training_on_a_folder_of_videos(run, tmp_path):
@@ -186,6 +191,9 @@ def test_a_sweep_runs_every_combination_in_its_own_folder(tmp_path):
         *SMOKE,
         "model/temporal=convgru,none",
         "seed=1,2",
+        "trainer.max_epochs=1",
+        "data.crop=32",
+        "margin=8",
         "logger=csv",
         "~callbacks.preview",
         "~callbacks.benchmark",
@@ -200,20 +208,29 @@ def test_a_sweep_runs_every_combination_in_its_own_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "message"),
+    ("command", "arguments", "message"),
     [
-        ("train.py", ["experiment=smoke", "output_dir=file/run"], "output_dir=file/run: cannot be made"),
-        ("train.py", ["experiment=smoke", "resume=none.ckpt", "output_dir=r"], "checkpoint 'none.ckpt': not found"),
-        ("train.py", ["data=video", "data.root=nowhere", "output_dir=r"], "data.root=nowhere: no such folder"),
-        ("stylize.py", ["checkpoint=none.pt", "input=a.mp4", "output=b.mp4"], "checkpoint 'none.pt': not found"),
-        ("stylize.py", ["checkpoint=file", "input=a.mp4", "output=b.mp4"], "checkpoint 'file': not a readable"),
+        (train, ["experiment=smoke", "output_dir=file/run"], "output_dir=file/run: cannot be made"),
+        (train, ["experiment=smoke", "resume=none.ckpt", "output_dir=r"], "checkpoint 'none.ckpt': not found"),
+        (train, ["data=video", "data.root=nowhere", "output_dir=r"], "data.root=nowhere: no such folder"),
+        (stylize, ["checkpoint=none.pt", "input=a.mp4", "output=b.mp4"], "checkpoint 'none.pt': not found"),
+        (stylize, ["checkpoint=file", "input=a.mp4", "output=b.mp4"], "checkpoint 'file': not a readable"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_1(tmp_path, script, arguments, message):
+def test_a_mistake_is_one_line_and_exit_code_1(tmp_path, monkeypatch, capsys, command, arguments, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("a file")
-    result = vst(script, *arguments, cwd=tmp_path, check=False)
-    assert result.returncode == 1
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and message in errors[0]
-    assert "Traceback" not in result.stdout + result.stderr
-    assert script != "stylize.py" or [p.name for p in tmp_path.iterdir()] == ["file"], "nothing else is left behind"
+    with pytest.raises(SystemExit) as ended:
+        command(arguments)
+    assert ended.value.code == 1
+    output, errors = capsys.readouterr()
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and message in lines[0]
+    assert "Traceback" not in output + errors
+    assert command is not stylize or [p.name for p in tmp_path.iterdir()] == ["file"], "nothing else is left behind"
+
+
+def test_a_mistake_ends_the_process_with_1(tmp_path):
+    result = vst("stylize.py", "checkpoint=none.pt", "input=a.mp4", "output=b.mp4", cwd=tmp_path, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: checkpoint 'none.pt': not found") and result.stderr.count("\n") == 1

@@ -18,7 +18,7 @@ import yaml
 
 from tests.schemas import SCHEMAS
 from vst import __version__
-from vst.cli import COMMANDS
+from vst.cli import COMMANDS, main
 from vst.config import compose_or_explain, explained
 from vst.errors import UserError
 from vst.flags import read_flags
@@ -229,25 +229,51 @@ def test_help_waits_for_no_library(flag: str, tmp_path: Path) -> None:
     assert done.stdout == f"vst {__version__}\n" if flag == "--version" else "usage: python train.py" in done.stdout
 
 
+@pytest.fixture
+def vst(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, str]]:
+    """A function: the words after `vst` -> what it prints, and its errors."""
+
+    def run(*words: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["vst", *words])
+        monkeypatch.delenv("COLUMNS", raising=False)
+        main()
+        printed = capfd.readouterr()
+        return printed.out, printed.err
+
+    return run
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_by_either_name(command: str, tmp_path: Path) -> None:
-    text = ran("-c", VST, command, "--help", cwd=tmp_path)
-    assert (text.returncode, text.stderr) == (0, "") and f"usage: vst {command}" in text.stdout
-    assert ran("-c", VST, "help", command, cwd=tmp_path).stdout == text.stdout
-    assert ran("-c", VST, command, "--version", cwd=tmp_path).stdout == f"vst {__version__}\n"
+def test_help_by_either_name(command: str, tmp_path: Path, monkeypatch, capfd, vst) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, errors = vst(command, "--help")
+    assert not errors and f"usage: vst {command}" in text
+    assert vst("help", command) == (text, "")
     if command not in WITHOUT_SCRIPT:
         script = ran(str(ROOT / f"{command}.py"), "--help", cwd=tmp_path)
         assert (script.returncode, script.stderr) == (0, "")
         # Lines may break elsewhere.
-        assert script.stdout.replace(f"python {command}.py", f"vst {command}").split() == text.stdout.split()
+        assert script.stdout.replace(f"python {command}.py", f"vst {command}").split() == text.split()
+    with pytest.raises(SystemExit) as ended:
+        vst(command, "--version")
+    assert not ended.value.code and capfd.readouterr() == (f"vst {__version__}\n", "")
     assert not list(tmp_path.iterdir())
 
 
-def test_vst_alone_names_its_commands(tmp_path: Path) -> None:
-    for words in ([], ["--help"], ["-h"], ["help"]):
-        done = ran("-c", VST, *words, cwd=tmp_path)
-        assert done.returncode == 0 and all(f"vst {command} " in done.stdout for command in COMMANDS)
-    assert ran("-c", VST, "--version", cwd=tmp_path).stdout == f"vst {__version__}\n"
+def test_help_and_version_of_a_process(tmp_path: Path) -> None:
+    text = ran("-c", VST, "cache", "--help", cwd=tmp_path)
+    assert (text.returncode, text.stderr) == (0, "") and "usage: vst cache" in text.stdout
+    version = ran("-c", VST, "cache", "--version", cwd=tmp_path)
+    assert (version.returncode, version.stdout, version.stderr) == (0, f"vst {__version__}\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_vst_alone_names_its_commands(tmp_path: Path, vst) -> None:
+    alone = ran("-c", VST, cwd=tmp_path)
+    assert alone.returncode == 0 and all(f"vst {command} " in alone.stdout for command in COMMANDS)
+    for word in ("--help", "-h", "help"):
+        assert vst(word)[0].split() == alone.stdout.split()
+    assert vst("--version")[0] == f"vst {__version__}\n"
     wrong = ran("-c", VST, "trian", cwd=tmp_path)
     assert wrong.returncode == 1 and wrong.stderr.startswith(
         "error: vst trian: no such command (did you mean 'train'?)"
@@ -255,7 +281,7 @@ def test_vst_alone_names_its_commands(tmp_path: Path) -> None:
 
 
 def test_help_of_hydra_is_still_there(tmp_path: Path) -> None:
-    assert "--multirun" in ran(str(ROOT / "export.py"), "--hydra-help", cwd=tmp_path).stdout
+    assert "--multirun" in ran("-c", VST, "cache", "--hydra-help", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(

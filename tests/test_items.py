@@ -15,6 +15,7 @@ from vst.errors import UserError
 from vst.items import Task, paint_items, plan_items
 from vst.progress import Place
 from vst.stream import stylize_video
+from vst.video import folders, formats, pictures
 from vst.video.folders import is_whole
 from vst.video.source import open_source
 
@@ -75,6 +76,64 @@ def test_a_container_that_does_not_take_the_codec_gives_way(tmp_path: Path) -> N
     film(tmp_path / "in" / "a.mov"), (tmp_path / "in" / "b.webm").touch()
     assert list(outputs(tmp_path / "in", tmp_path / "out", codec="libx265")) == ["a.mov", "b.mp4"]
     assert list(outputs(tmp_path / "in", tmp_path / "out", codec="vp9")) == ["a.mp4", "b.webm"]
+
+
+def cut_out(path: Path, codec: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    discs = np.zeros((3, 24, 32, 4), np.uint8)
+    discs[:, 6:18, 8:24] = 255
+    return media.make_transparent(path, discs, codec)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, ["clear.webm", "clip.webm", "dull.mp4", "old.mp4", "photo.jpg", "short.mov"]),
+        ({"audio": "opus"}, ["clear.webm", "clip.webm", "dull.mp4", "old.mp4", "photo.jpg", "short.mp4"]),
+        ({"audio": "aac"}, ["clear.mp4", "clip.mp4", "dull.mp4", "old.mp4", "photo.jpg", "short.mov"]),
+        ({"codec": "prores"}, ["clear.mov", "clip.mov", "dull.mov", "old.mov", "photo.jpg", "short.mov"]),
+        (
+            {"codec": "prores", "audio": "opus"},
+            ["clear.mkv", "clip.mkv", "dull.mkv", "old.mkv", "photo.jpg", "short.mkv"],
+        ),
+        ({"transparency": "keep"}, ["clear.webm", "clip.webm", "dull.mp4", "old.mov", "photo.jpg", "short.mov"]),
+        (
+            {"transparency": "keep", "codec": "vp9"},
+            ["clear.webm", "clip.webm", "dull.mp4", "old.mkv", "photo.jpg", "short.mp4"],
+        ),
+        (
+            {"transparency": "keep", "audio": "aac"},
+            ["clear.mov", "clip.mp4", "dull.mp4", "old.mov", "photo.jpg", "short.mov"],
+        ),
+        (
+            {"transparency": "keep", "codec": "libx265"},
+            ["clear.mp4", "clip.mp4", "dull.mp4", "old.mp4", "photo.jpg", "short.mov"],
+        ),
+    ],
+)
+def test_a_container_is_the_first_that_holds_what_is_asked_for(wanted, expected: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    cut_out(root / "clear.webm", "libvpx-vp9")
+    cut_out(root / "old.avi", "png")
+    film(root / "short.mov"), film(root / "dull.mp4")
+    film(root / "clip.webm", codec="libvpx-vp9")
+    picture(root / "photo.jpg")
+    tasks = plan_items(root, tmp_path / "out", **wanted).tasks
+    assert sorted(task.output.name for task in tasks) == expected
+    seen_through = {task.item.name.name for task in tasks if task.alpha}
+    assert seen_through == ({"clear.webm", "old.avi"} if "transparency" in wanted else set())
+
+
+def test_a_photograph_keeps_its_transparency_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, mode in (("clear.jpg", "RGBA"), ("dull.jpg", "RGB"), ("clear.webp", "RGBA")):
+        Image.new(mode, (32, 24)).save(tmp_path / "in" / name, "WEBP" if name.endswith("webp") else "PNG")
+    names = ["clear.webp.png", "clear.png", "dull.jpg"]
+    given = plan_items(tmp_path / "in", tmp_path / "out", transparency="keep")
+    assert sorted(task.output.name for task in given.tasks) == sorted(names)
+    assert len(outputs(tmp_path / "in", tmp_path / "out", transparency="keep", camera=True)) == 3
+    filmed = plan_items(tmp_path / "in" / "clear.webp", tmp_path / "out", transparency="keep", camera=True)
+    assert [task.output.name for task in filmed.tasks] == ["clear.mov"]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +205,93 @@ def test_one_film_where_the_output_is_one(tmp_path: Path) -> None:
         plan_items(frames(tmp_path / "pictures"), tmp_path / "one.mp4", "join")
     assert plan_items("udp://127.0.0.1:1", tmp_path / "out").tasks == ()
     assert plan_items(str(tmp_path / "pictures" / "%05d.png"), tmp_path / "out").tasks == ()
+
+
+def test_a_film_among_frames_names_the_way_out(tmp_path: Path) -> None:
+    root = frames(tmp_path / "shot")
+    film(root / "below" / "clip.mp4")
+    with pytest.raises(UserError, match=r"holds 1 film, 1 folder of frames and .*items=join .* items=frames"):
+        plan_items(root, tmp_path / "one.mp4")
+    assert plan_items(root, tmp_path / "one.mp4", "frames").tasks == ()
+    with open_source(root) as source:
+        assert len(list(source)) == 5
+    found = outputs(root, tmp_path / "out")
+    assert found == {".": "frames shot", "below/clip.mp4": "film clip.mp4"}, "each by itself, with memory"
+    (root / "below" / "clip.mp4").rename(root / "clip.mp4")
+    with pytest.raises(UserError, match=r"holds 1 film, 5 photographs and .*items=frames"):
+        plan_items(root, tmp_path / "one.mp4")
+    plan = plan_items(root, tmp_path / "out")
+    assert len(plan.tasks) == 6 and any("5 pictures in" in note and "items=frames" in note for note in plan.notes)
+    assert not any("items=frames" in note for note in plan_items(root, tmp_path / "out", "each").notes)
+    with pytest.raises(UserError) as caught:
+        plan_items(film(tmp_path / "films" / "sub" / "a.mp4").parents[1], tmp_path / "one.mp4")
+    assert "items=frames" not in str(caught.value), "there are no pictures"
+
+
+def test_what_is_said_of_one_film_is_what_is_read(tmp_path: Path) -> None:
+    root, out = tmp_path / "in", tmp_path / "one.mp4"
+    for name in ("beach.png", "cat.png"):
+        picture(root / "a" / name)
+    frames(root / "b")
+    holds = r"in itself holds no picture, and folders below it hold 2 photographs, 1 folder of frames; give one of"
+    with pytest.raises(UserError, match=holds):
+        plan_items(root, out)
+    with pytest.raises(UserError, match="holds no pictures"):
+        open_source(root)
+    plan = plan_items(str(root / "**" / "*.png"), out)
+    assert plan.notes[0].startswith("2 photographs, 1 folder of frames become one film, one after the other")
+    with open_source(plan.input) as source:
+        assert source.info.num_frames == 7
+    frames(root, 4)
+    plan = plan_items(root, out)
+    assert plan.notes[0] == "left out of the film, in folders below: 2 photographs, 1 folder of frames"
+    assert plan.notes[1].startswith("4 pictures of one size, numbered evenly, are the frames of one film")
+    with open_source(plan.input) as source:
+        assert source.info.num_frames == 4
+    plan = plan_items([root / "b", root], out)
+    assert plan.notes == ("left out of the film, in folders below: 2 photographs",)
+    with open_source(plan.input) as source:
+        assert source.info.num_frames == 9
+
+
+@pytest.mark.parametrize("output", ["one.mp4", "out"])
+def test_a_pattern_stands_for_what_is_not_passed_over(output: str, tmp_path: Path) -> None:
+    root = frames(tmp_path / "in")
+    (root / "notes.txt").touch()
+    plan = plan_items(str(root / "*"), tmp_path / output)
+    assert any("5 pictures of one size" in note for note in plan.notes)
+    assert "passed over: 1 of another kind (notes.txt)" in plan.notes
+    with open_source(plan.input) as source:
+        assert source.names == [f"{n:05}.png" for n in range(5)]
+
+
+def test_files_that_are_passed_over_keep_their_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(formats._MISSING, ".heic", "pillow_heif")
+    monkeypatch.setattr(folders, "PICTURES", tuple(suffix for suffix in formats.PICTURES if suffix != ".heic"))
+    monkeypatch.setattr(pictures, "PICTURES", folders.PICTURES)
+    monkeypatch.setattr(formats, "PICTURES", folders.PICTURES)
+    for name in ("a.heic", "sub/b.CR2", *(f"{n}.txt" for n in range(9))):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    said = (
+        "2 files were passed over: a.heic (needs pip install pillow-heif), "
+        "sub/b.CR2 (a camera's raw file; develop it to TIFF or JPEG); "
+        "also 9 of another kind (0.txt, 1.txt, 2.txt, 3.txt, 4.txt and 4 more)"
+    )
+    for output in ("out", "one.mp4"):
+        with pytest.raises(UserError) as caught:
+            plan_items(tmp_path / "in", tmp_path / output)
+        assert str(caught.value).endswith(said)
+    film(tmp_path / "in" / "clip.mp4")
+    assert plan_items(tmp_path / "in", tmp_path / "out").notes[0] == said
+    for name, reason in (("a.heic", "needs pip install pillow-heif"), ("sub/b.CR2", "a camera's raw file")):
+        for given in (
+            tmp_path / "in" / name,
+            [tmp_path / "in" / name],
+            [tmp_path / "in/clip.mp4", tmp_path / "in" / name],
+        ):
+            with pytest.raises(UserError, match=reason):
+                open_source(given)
 
 
 def test_places_that_cannot_be(tmp_path: Path) -> None:
@@ -313,6 +459,16 @@ def test_a_folder_of_frames_with_a_gap_is_painted_again(tmp_path: Path) -> None:
     painted = []
     paint_items([task], lambda task, place, replace: painted.append(replace))
     assert painted == [True]
+
+
+def test_a_folder_of_frames_may_have_a_dot_in_its_name(tmp_path: Path) -> None:
+    (task,) = plan_items(frames(tmp_path / "in" / "shot.v2", n=3).parent, tmp_path / "out").tasks
+
+    def paint(task: Task, place: Place, replace: bool) -> None:
+        stylize_video(Same(), list(task.item.files), task.output, progress=False)
+
+    assert paint_items([task], paint).failed == {}
+    assert sorted(path.name for path in (tmp_path / "out" / "shot.v2").iterdir()) == [f"{n:05}.png" for n in range(3)]
 
 
 def test_a_camera_moves_over_each_of_the_frames(tmp_path: Path) -> None:

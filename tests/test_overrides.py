@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from tests.schemas import SCHEMAS
-from vst.config import _Composer, command, compose_or_explain
+from vst.config import _Composer, command, compose_or_explain, plain
 from vst.errors import UserError
 from vst.overrides import as_meant, parsed_overrides, sweep_values
 from vst.schema import (
@@ -117,6 +117,43 @@ def test_lists_and_names(here: Path) -> None:
     }
     assert list(read("benchmark", "models", "[2024_01,convgru]")) == ["2024_01", "convgru"]
     assert list(read("live", "sink", "[window,rtmp://host/a?b=c]")) == ["window", "rtmp://host/a?b=c"]
+
+
+NAMES = [
+    *LIKE_NUMBERS, *LIKE_WORDS, "null", "für", "日本", "Van Gogh", "a, b", "x=y", "(1)", "[1]", "%41", "~", "a{b}",
+    "50 %",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_names_of_files_stay_text(here: Path, name: str) -> None:
+    (here / "c, d.pt").touch()
+    expected = {name: "2024_01.pt", "mosaic": "c, d.pt"}
+    for quotes in ["'", '"'] + [""] * (not set(name) & set(",:{}[]()")):  # which end a name without quotes
+        given = f"{{{quotes}{name}{quotes}: 2024_01.pt, mosaic:c, d.pt}}"
+        cfg = composed("stylize", f"checkpoint={given}", "input=i", "output=o")
+        assert list(cfg.checkpoint.items()) == list(expected.items()) == list(plain(cfg)["checkpoint"].items())
+    assert dict(composed("live", f"checkpoint={given}").checkpoint) == expected
+    assert dict(composed("studio", f"styles={given}").styles) == expected
+
+
+def test_a_job_has_the_names_as_they_were_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    @command("evaluate", SCHEMAS["evaluate"])
+    def noted(cfg) -> None:
+        seen.append(plain(cfg)["styles"])
+
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+    noted(["clips=c", "styles={2024_01: [a.jpg, 2024_02.jpg], für: b.jpg}"])
+    assert seen == [{"2024_01": ["a.jpg", "2024_02.jpg"], "für": "b.jpg"}]
+
+
+def test_what_is_no_pair_is_refused_as_before() -> None:
+    for given in ("{a}", "{a: }", "{: a.pt}"):
+        with pytest.raises(UserError, match="cannot be read"):
+            composed("stylize", f"checkpoint={given}", "input=i", "output=o")
+    assert composed("stylize", "checkpoint={12\\:30: a.pt}", "input=i", "output=o").checkpoint == {"12:30": "a.pt"}
 
 
 def test_a_sweep_over_folders_is_two_jobs(here: Path) -> None:

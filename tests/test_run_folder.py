@@ -49,25 +49,38 @@ def broken_off(batch, **options):
     return f"+callbacks.break_off={{_target_: tests.test_run_folder.BreakOff, batch: {batch}{values}}}"
 
 
+def trained(*arguments):
+    """The exit status of `train.py` with arguments; the handlers of signals are those of before."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        train(list(arguments))
+    except SystemExit as end:
+        return end.code
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return 0
+
+
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """`train.py` with arguments, in an empty folder: (exit status, stdout, lines of stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        status = 0
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            train(list(arguments))
-        except SystemExit as end:
-            status = end.code
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        status = trained(*arguments)
         printed = capsys.readouterr()
         return status, printed.out, printed.err.splitlines()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    assert trained(*TINY, f"output_dir={folder}") == 0
+    return folder
 
 
 def rows(folder):
@@ -84,9 +97,7 @@ def contents(folder):
     [({}, 130), ({"in_validation": "true"}, 130), ({"error": "RuntimeError"}, 1), ({"error": "OSError"}, 1)],
     ids=["Ctrl-C", "Ctrl-C in validation", "a crash", "a full disk"],
 )
-def test_a_run_that_broke_off_goes_on_in_its_folder_with_one_curve(command, tmp_path, how, status):
-    straight = tmp_path / "straight"
-    assert command(*TINY, "output_dir=straight")[0] == 0
+def test_a_run_that_broke_off_goes_on_in_its_folder_with_one_curve(straight, command, tmp_path, how, status):
     ended, _, lines = command(*TINY, broken_off(4, **how), "output_dir=run")
     assert ended == status
     (number,) = [i for i, line in enumerate(lines) if line.startswith("python train.py")]
@@ -109,7 +120,7 @@ def test_a_run_that_broke_off_goes_on_in_its_folder_with_one_curve(command, tmp_
     if not how.get("in_validation"):
         assert (run / "benchmark.csv").read_text().split() == ["epoch,fps", "1,5.0"]
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["epoch_002.ckpt", "last.ckpt"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "straight"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
     weights = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in (straight, run)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 

@@ -344,28 +344,35 @@ def test_a_slow_encoder_holds_the_decoder_back(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_stages_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With 10 ms of waiting per stage and frame, three stages in turn would need 30 ms per frame."""
-    source = media.make_video(tmp_path / "in.mp4", n=30)
+    """While the first frame is being written, a later one is painted and a still later one is read."""
+    source = media.make_video(tmp_path / "in.mp4", n=10)
     iterate, write = VideoReader.__iter__, VideoWriter.write
+    read, painted, waited = threading.Event(), threading.Event(), []
 
-    def slow_read(self):
-        for frame in iterate(self):
-            time.sleep(0.01)
+    def reading(self):
+        for number, frame in enumerate(iterate(self)):
+            if number == 2:
+                read.set()
             yield frame
 
-    def slow_write(self, *arguments) -> None:
-        time.sleep(0.01)
+    def writing(self, *arguments) -> None:
+        if not waited:
+            waited.extend([read.wait(60), painted.wait(60)])
         write(self, *arguments)
 
-    class Slow(nn.Module):
+    class Counting(nn.Module):
+        count = 0
+
         def forward(self, frames: Tensor, style: Tensor | None = None, state=None):
-            time.sleep(0.01)
+            self.count += 1
+            if self.count == 2:
+                painted.set()
             return frames, state
 
-    monkeypatch.setattr(VideoReader, "__iter__", slow_read)
-    monkeypatch.setattr(VideoWriter, "write", slow_write)
-    report = _stylize(Slow(), source, tmp_path / "out.mp4")
-    assert 0.3 < report.seconds < 0.75
+    monkeypatch.setattr(VideoReader, "__iter__", reading)
+    monkeypatch.setattr(VideoWriter, "write", writing)
+    _stylize(Counting(), source, tmp_path / "out.mp4")
+    assert waited == [True, True]
 
 
 def test_progress_without_a_terminal_is_lines(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.media import decode_sequentially, make_transparent, make_video, pattern_frames
 from tests.painting.engines import film
@@ -29,6 +30,7 @@ from vst.runtime.formats import write_onnx
 from vst.runtime.graph import FrameGraph
 from vst.schema import Camera
 from vst.video import segments
+from vst.video.probe import probe
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = {
@@ -483,6 +485,54 @@ def test_a_camera_makes_a_film_of_each_photograph(folder: Path, album: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "clip", "codecs", "pixels"),
+    [
+        (["transparency=keep"], "clip.mp4", ["h264", "aac"], "yuv420p"),
+        (["audio=opus"], "clip.mp4", ["h264", "opus"], "yuv420p"),
+        (["codec=prores", "audio=opus"], "clip.mkv", ["prores", "opus"], "yuv422p10le"),
+        (["codec=libvpx-vp9", "preset=5", "transparency=keep"], "clip.mp4", ["vp9", "aac"], "yuv420p"),
+        (["camera=drift", "duration=0.2", "hdr=keep", "resume=true"], "clip.mp4", ["h264", "aac"], "yuv420p"),
+    ],
+)
+def test_settings_concern_whom_they_concern(
+    arguments: list[str], clip: str, codecs: list[str], pixels: str, folder: Path, album: Path, capsys
+) -> None:
+    (album / "lost.mp4").unlink()
+    Image.new("RGB", (64, 48), (9, 99, 199)).save(album / "photo.jpg")
+    grey, white = (Image.new("L", (64, 48), value) for value in (128, 255))
+    grey.save(album / "moving.gif", save_all=True, append_images=[white])
+    clear = np.zeros((3, 48, 64, 4), np.uint8)
+    clear[:, 10:30, 10:40] = 255
+    make_transparent(album / "clear.mov", clear, "prores_ks")
+    status, _ = paint_all(folder, *arguments)
+    assert status == 0, capsys.readouterr().err
+    assert Path("out/moving.gif").exists()
+    with av.open(f"out/{clip}") as video:
+        assert [stream.codec_context.codec.canonical_name for stream in video.streams] == codecs
+        assert video.streams.video[0].pix_fmt == pixels and sum(1 for _ in video.decode(video=0)) == 6
+    if "transparency=keep" in arguments:
+        made = next(Path("out").glob("clear.*"))
+        assert made.suffix == (".mkv" if "codec=libvpx-vp9" in arguments else ".mov")
+        assert probe(made).alpha and not probe(f"out/{clip}").alpha
+
+
+def test_a_checkpoint_may_be_called_as_a_number(run, painted, folder: Path) -> None:
+    named = "checkpoint={mosaic: b.pt, 2024_01: a.pt}"
+    np.testing.assert_allclose(run(named, "use=2024_01").astype(int), painted("a"), atol=12)
+    changing = run(named, "use=[mosaic,0.6:2024_01]").astype(int)
+    assert np.abs(changing[:6] - painted("b")[:6]).mean() < 2 and np.abs(changing[6:] - run(named)[6:]).mean() > 2
+
+
+def test_a_setting_that_fits_some_containers_stops_those_alone(folder: Path, album: Path, capsys) -> None:
+    (album / "lost.mp4").unlink()
+    make_video(album / "web.webm", np.stack(film(3, 48, 64)), fps=10, codec="libvpx-vp9")
+    assert paint_all(folder, "preset=veryfast")[0] == 1
+    said = capsys.readouterr().err
+    assert "1 of 6 could not be painted" in said and "preset=veryfast is not one of" in said
+    assert Path("out/clip.mp4").exists() and not Path("out/web.webm").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["codec=libx246"], "codec=libx246 is not one of"),
@@ -491,6 +541,13 @@ def test_a_camera_makes_a_film_of_each_photograph(folder: Path, album: Path) -> 
         (["output=in"], "input and output are the same folder, in"),
         (["items=some"], "items: 'some' is not one of auto, each, frames, join"),
         (["mask.file=absent.png"], "absent.png"),
+        (["format=y4m"], "format=y4m is for output=-, and out is a folder; leave it out"),
+        (["background=[1,2]"], "background=[1, 2]: give red, green and blue"),
+        (["transparency=keep", "background=[0,0,0]"], "leave it out to keep transparency"),
+        (
+            ["input=in/*.mp4", "camera=drift"],
+            "camera=drift moves over pictures, and in/*.mp4 holds films; leave it out",
+        ),
     ],
 )
 def test_mistakes_of_all_items_are_told_once(

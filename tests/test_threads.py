@@ -65,8 +65,10 @@ def in_a_new_process(code: str, **environment: str) -> subprocess.CompletedProce
 )
 @pytest.mark.parametrize("first", ["vst", "vst.networks", "vst.commands.stylize", "vst.commands.train"])
 def test_openmp_is_loaded_with_passive_threads(first: str, given: dict[str, str], policy: str) -> None:
-    """What OpenMP itself says of its settings, whichever module is imported first."""
-    told = in_a_new_process(f"import {first}, torch", OMP_DISPLAY_ENV="TRUE", **given).stderr
+    """What OpenMP itself says of its settings, whichever module is imported first; torch loads it before its own C."""
+    stop = "lambda event, args: event == 'import' and args[0] == 'torch._C' and os._exit(0)"
+    code = f"import os, sys; sys.addaudithook({stop}); import {first}, torch; sys.exit('torch was not loaded')"
+    told = in_a_new_process(code, OMP_DISPLAY_ENV="TRUE", **given).stderr
     assert f"OMP_WAIT_POLICY = '{policy}'" in told
 
 

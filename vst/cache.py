@@ -17,7 +17,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 
 PARTS = {
     "videos": "copies of training videos, and their motion",
@@ -106,7 +106,7 @@ def in_words(size: int) -> str:
 
 def reason(error: BaseException) -> str:
     """Why a cache cannot be written, and what helps where the disk is full."""
-    text = getattr(error, "strerror", None) or str(error).split("\n")[0]
+    text = reason_of(error)
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     return f"{text}; free some space, `vst cache` shows what can be cleared" if full else text
 

@@ -20,7 +20,13 @@ from vst.pruning import prune
 
 FORMAT = 1
 PARTS = ("generator", "temporal", "tone", "grain", "motion")
-EXPORTED = (".onnx", ".xml", ".pt2")
+_ENGINES_RUN = "an exported file, which only engines run (stylize, live, studio, benchmark)"
+_NO_CHECKPOINT = {
+    ".onnx": _ENGINES_RUN,
+    ".xml": _ENGINES_RUN,
+    ".pt2": "a package for other programs, which no command here runs",
+}
+"""Ending of what `vst.export` makes -> what it is instead of a checkpoint."""
 
 
 def stylizer_content(stylizer: Stylizer, model_config: dict[str, Any], style: str) -> dict[str, Any]:
@@ -214,11 +220,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not found"
         raise UserError(f"checkpoint '{path}': {what}; give the stylizer.pt that train.py wrote into its run folder")
-    if path.suffix in EXPORTED:
-        raise UserError(
-            f"checkpoint '{path}': an exported file, which only engines run (stylize, live, studio, benchmark); "
-            "give the stylizer.pt that it was made from"
-        )
+    if path.suffix in _NO_CHECKPOINT:
+        what = _NO_CHECKPOINT[path.suffix]
+        raise UserError(f"checkpoint '{path}': {what}; give the stylizer.pt that it was made from")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are not its own

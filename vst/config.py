@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import env_override, setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, SCMode, open_dict
@@ -54,20 +56,29 @@ from vst.explain import Explainer
 from vst.flags import read_flags
 from vst.help import help_text
 from vst.jobs import Task, account_of, as_job, exit_codes
-from vst.overrides import as_meant, needs_flag, parsed_overrides, quoted, sweep_values, wants_sweep
+from vst.overrides import (
+    ENCODED,
+    as_meant,
+    names_as_given,
+    needs_flag,
+    parsed_overrides,
+    quoted,
+    sweep_values,
+    wants_sweep,
+)
 from vst.run_folder import claim_run_folder, goes_on
 from vst.schema import PASSED_IN_CODE, WANTED
 from vst.signatures import UNKNOWN, check_fields, check_targets, one_line
 
-__all__ = ["claim_output", "command", "compose_or_explain", "plain", "validate"]
+__all__ = ["claim_output", "command", "compose_job", "compose_or_explain", "plain", "validate"]
 
 VERSION_BASE = "1.3"
 SEARCH_PATH = "pkg://conf"
 
 
 def plain(cfg: DictConfig | ListConfig) -> Any:
-    """`cfg` as plain dicts and lists, interpolations resolved."""
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    """`cfg` as plain dicts and lists, interpolations resolved, names as they were given."""
+    return names_as_given(OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def validate(cfg: DictConfig, schema: type) -> None:
@@ -162,6 +173,12 @@ def compose_or_explain(
     return _without_hydra(_compose_checked(config_name, overrides, schema, multirun, config_dir))
 
 
+def compose_job(config_name: str, overrides: Sequence[str], schema: type) -> tuple[DictConfig, DictConfig]:
+    """As `compose_or_explain`; besides, the hydra node of the job, which knows the overrides and the choices."""
+    whole = _compose_checked(config_name, overrides, schema, False, None)
+    return _without_hydra(whole), whole.hydra
+
+
 def _compose_checked(
     config_name: str,
     overrides: Sequence[str],
@@ -178,6 +195,12 @@ def _compose_checked(
     lines = {o.input_line: [f"{o.get_key_element()}={value}" for value in sweep_values(o)] for o in swept}
     first = [(lines.get(o.input_line) or [o.input_line])[0] for o in parsed]
     cfg, wrong = composer.compose(first)
+    foreign = [line for o, line in zip(parsed, first, strict=True) if composer.is_foreign(o, cfg, schema)]
+    if foreign:
+        first = [line for line in first if line not in foreign]
+        parsed = [o for o in parsed if not composer.is_foreign(o, cfg, schema)]
+        cfg, wrong = composer.compose(first)
+        mistakes += composer.explain_foreign(foreign, cfg)
     checked = functools.partial(composer.check, schema=schema) if complete else lambda cfg: []
     mistakes += [*wrong.values(), *checked(cfg)]
     if not multirun and cfg.hydra.mode != RunMode.MULTIRUN:
@@ -235,6 +258,18 @@ class _Composer:
         explain = Explainer(self.config_name, self.loader, cfg)
         return cfg, {line: explain(line, errors[line]) for line in overrides if line in errors}
 
+    def is_foreign(self, override: Override, cfg: DictConfig, schema: type) -> bool:
+        """Whether it adds a group of another command, whose node `cfg` then has and the command does not."""
+        group = override.key_or_group
+        place = group.partition("/")[0] if override.package is None else override.package.partition(".")[0]
+        known = {field.name for field in fields(schema)}
+        return override.is_add() and self.loader.repository.group_exists(group) and place in cfg and place not in known
+
+    def explain_foreign(self, lines: list[str], cfg: DictConfig) -> list[str]:
+        """What is told of such overrides; `cfg` is without them."""
+        explain = Explainer(self.config_name, self.loader, cfg)
+        return [explain(line, ValueError("not of this command")) for line in lines]
+
     def check(self, cfg: DictConfig, schema: type) -> list[str]:
         """Mistakes of a composed configuration, with `${hydra:...}` as in a job that is about to start."""
         with _as_job(cfg) as job:
@@ -248,6 +283,9 @@ def _without_hydra(cfg: DictConfig) -> DictConfig:
     job = deepcopy(cfg)
     with open_dict(job):
         del job["hydra"]
+        for key, node in OmegaConf.to_container(job).items():
+            if isinstance(node, dict) and any(str(name).startswith(ENCODED) for name in node):
+                job[key] = names_as_given(node)
     return job
 
 

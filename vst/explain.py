@@ -11,6 +11,9 @@ from vst.errors import suggest
 from vst.overrides import parsed_overrides
 from vst.signatures import explain_path, one_line
 
+TRAINED = ("style", "model")
+"""Groups whose choice a checkpoint holds."""
+
 
 class Explainer:
     """Explains overrides that cannot be put on top of the configuration `cfg` of a command."""
@@ -40,17 +43,21 @@ class Explainer:
             return self._node(line, override) or f"{line}: {one_line(error)}"
         first = key.partition(".")[0]
         having = self._commands_with(first) if first not in tree else self._choices_with(key)
-        return f"{reason}{having and f'; {having}'}"
+        return "; ".join(filter(None, [reason, having, self._trained(first) if first not in tree else ""]))
 
     def _choice(self, line: str, override: Override, error: Exception) -> str:
         group, value = override.key_or_group, override.value()
         allowed = sorted(self.loader.get_group_options(group))
-        if group not in self.cfg.hydra.runtime.choices and not override.is_add():
-            parent, _, folder = group.rpartition("/")
+        parent, _, folder = group.rpartition("/")
+        top = group.partition("/")[0]
+        others = self._commands_with(top)
+        if group not in self.cfg.hydra.runtime.choices and (
+            not override.is_add() or (others and not _has(self.cfg, top))
+        ):
             if parent in self.cfg.hydra.runtime.choices:
                 return f"{line}: choices of {group} are those of {parent}: write {parent}={folder}/{value}"
-            others = self._commands_with(group.partition("/")[0])
-            return f"{line}: {_script(self.command)} has no '{group}' to choose{others and f'; {others}'}"
+            told = "; ".join(filter(None, [others, self._trained(top)]))
+            return f"{line}: {_script(self.command)} has no '{group}' to choose{told and f'; {told}'}"
         if override.package is not None:
             return f"{line}: '{group}' has one place; write {group}={override.get_value_string()}"
         for name in value if isinstance(value, list) else [value]:
@@ -60,6 +67,13 @@ class Explainer:
         if override.is_add():
             return f"{line}: '{group}' is chosen already; write {group}={override.get_value_string()}"
         return f"{line}: {one_line(error)}"
+
+    def _trained(self, group: str) -> str:
+        """What a command for finished checkpoints need not be told, in words; empty for what is of another kind."""
+        finished = any(_has(self.cfg, key) for key in ("checkpoint", "styles"))
+        return (
+            f"{group}s are a matter of training, and a checkpoint has its own" if finished and group in TRAINED else ""
+        )
 
     def _node(self, line: str, override: Override) -> str | None:
         """Why a value cannot be merged into the node that is there."""

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import quote, unquote
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -25,6 +26,14 @@ from vst.signatures import argument_hints, members
 
 OVERRIDE = re.compile(r"(?P<plus>\+{0,2})(?P<key>[\w./@]+)=(?P<value>.*)", re.DOTALL)
 CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)
+NAME = re.compile(r"""(?P<name>'[^']*'|"[^"]*"|(?:\\.|[^:\\])*?)\s*:\s*(?P<rest>.*)""", re.DOTALL)
+"""What stands before a text that has a name, in braces."""
+
+ENCODED = "%text/"
+"""The begin of a name that the grammar, which has no quotes there, would read as a number or not at all. Percent signs
+and codes follow for what it cannot read.
+"""
+
 FUNCTION = re.compile(r"(range|interval|glob|sort|shuffle|tag|extend_list|str|json_str)\(.*\)", re.DOTALL)
 WRITTEN = ("output", "output_dir", "hydra.run.dir", "hydra.sweep.dir")
 """Paths that are there only afterwards: a comma in one is part of its name."""
@@ -129,6 +138,18 @@ def quoted(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
+def names_as_given(tree: Any) -> Any:
+    """A plain tree of a configuration with the names in its mappings as they were before `as_meant` encoded them."""
+    if isinstance(tree, list):
+        return [names_as_given(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        unquote(key[len(ENCODED) :]) if isinstance(key, str) and key.startswith(ENCODED) else key: names_as_given(item)
+        for key, item in tree.items()
+    }
+
+
 def _as_meant(line: str, schema: type, loader: ConfigLoaderImpl, sweep: bool) -> str:
     found = OVERRIDE.fullmatch(line)
     if not found or loader.repository.group_exists(found["key"]):
@@ -167,9 +188,8 @@ def _kept(value: str, kinds: Takes, sweep: bool, one: bool) -> str:
         return quoted(value)
     if kinds.texts and value[:1] + value[-1:] == "[]":
         return f"[{','.join(map(_text, _parts(value[1:-1])))}]"
-    if kinds.named and value[:1] + value[-1:] == "{}":
-        pairs = (part.partition(":") for part in _parts(value[1:-1]))
-        return f"{{{','.join(f'{name}{colon}{_text(file.strip())}' for name, colon, file in pairs)}}}"
+    if kinds.named and value[:1] + value[-1:] == "{}" and len(list(_parts(value))) == 1:
+        return f"{{{','.join(_named(value[1:-1].strip(), kinds))}}}"
     if sweep and (function := CHOICE.fullmatch(value)):
         return f"choice({_kept(function[1], kinds, sweep, one)})"
     if not kinds.text or (sweep and FUNCTION.fullmatch(value)):
@@ -188,15 +208,39 @@ def _text(text: str) -> str:
     return text if not _exists(text) and (given or usual) else quoted(text)
 
 
+def _named(rest: str, kinds: Takes) -> Iterator[str]:
+    """The pairs of a name and what has it; what is no pair stays, and the grammar refuses it."""
+    while found := NAME.fullmatch(rest):
+        part, rest = _first_part(found["rest"])
+        yield f"{_name(found['name'])}:{_kept(part, kinds, False, True)}"
+    yield from filter(None, [rest])
+
+
+def _name(name: str) -> str:
+    """A name that the grammar reads as this text, or as one that `names_as_given` makes it of."""
+    text = name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"" else name
+    read = _read(f"{{{text}: file}}")
+    known = list(read) if isinstance(read, dict) else []
+    escaped = "\\" in text and len(known) == 1 and isinstance(known[0], str)
+    if not text or ((known == [text] or escaped) and not text.startswith(ENCODED)):
+        return text
+    return ENCODED + quote(text, safe="").replace("~", "%7E")
+
+
 def _parts(value: str) -> Iterator[str]:
     """The parts between commas. None is between brackets, between quotes, or in the name of a path that exists."""
     rest = value.strip()
     while rest:
-        ends = [found.start() for found in re.finditer(",|$", rest)]
-        there = [end for end in ends if _exists(rest[:end].strip())]
-        end = there[-1] if there else next(end for end in ends if end == len(rest) or _is_whole(rest[:end]))
-        yield rest[:end].strip()
-        rest = rest[end + 1 :].strip()
+        part, rest = _first_part(rest)
+        yield part
+
+
+def _first_part(rest: str) -> tuple[str, str]:
+    """The first of the parts between commas, and what is behind its comma."""
+    ends = [found.start() for found in re.finditer(",|$", rest)]
+    there = [end for end in ends if _exists(rest[:end].strip())]
+    end = there[-1] if there else next(end for end in ends if end == len(rest) or _is_whole(rest[:end]))
+    return rest[:end].strip(), rest[end + 1 :].strip()
 
 
 def _is_whole(part: str) -> bool:

@@ -65,8 +65,13 @@ def test_what_is_no_frame_is_refused_in_one_line() -> None:
     for crop in ([1, 2, 3], [0, 0, 0, 5], [-1, 0, 5, 5], [0, 0, 1.5, 5], ["a", 0, 1, 1]):
         with pytest.raises(UserError, match="left,top,width,height"):
             read_crop(crop)
-    for size in ("1280:720", "0x5", "5x0", "x720", "-5", 0):
-        with pytest.raises(UserError, match="1280x720"):
+    for size in ("1280:720", "0x50", "50x0", "x720", "-50", 0, "1280x", "axb", "1280x720x3", "64x123456"):
+        with pytest.raises(UserError, match=r"as 1280x720, or a width"):
             read_size(size)
+        with pytest.raises(UserError, match=r"as 1280x720$"):
+            read_size(size, both=True)
+    with pytest.raises(UserError, match=r"as 1280x720$"):
+        read_size("1280", both=True)
+    assert read_size("1280x720", both=True) == (1280, 720) and read_size(None, both=True) is None
     assert read_crop([0, 1, 2, 3]) == (0, 1, 2, 3) and read_crop(None) is None
     assert read_size("1280x720") == (1280, 720) and read_size(640) == (640, None) and read_size(None) is None

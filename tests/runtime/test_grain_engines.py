@@ -27,7 +27,7 @@ def stylizer(stride: int = 4, tone: bool = False, aligned: bool = False) -> Styl
     """As after training: weights off their special starting point, so that grain and memory matter."""
     torch.manual_seed(0)
     generator = ResidualGenerator(8, 1, stride=stride, grain=4)
-    memory = AlignedConvGRU(8) if aligned else ConvGRU(8)
+    memory = AlignedConvGRU(8, reach=1) if aligned else ConvGRU(8)  # exporting takes as long as there are shifts
     made = Stylizer(generator, memory, SlowTone() if tone else None, CameraGrain(4, stride, streak=8)).eval()
     with torch.no_grad():
         for parameter in made.parameters():

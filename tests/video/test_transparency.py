@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -184,6 +185,47 @@ def test_a_film_without_it_is_as_before(tmp_path: Path, caplog: pytest.LogCaptur
     for name in ("opaque.png", "opaque.gif"):
         output = stylised(tmp_path / name, tmp_path / f"{name}.mov")
         assert probe(output).codec == "h264" and not caplog.messages
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.apng", "p.png", "a.webp"])
+@pytest.mark.parametrize("seen", [(), (7,)])
+def test_an_animation_is_transparent_if_any_frame_is(name: str, seen: tuple[int, ...], tmp_path: Path) -> None:
+    frames = discs(soft=False)
+    frames[[number for number in range(10) if number not in seen], ..., 3] = 255
+    frames[::2, :8, :8, :3] = BLUE  # or they would be one
+    source = tmp_path / name
+    if name == "a.apng":
+        media.make_transparent(source, frames, "apng")
+    else:
+        pictures = [Image.fromarray(frame) for frame in frames]
+        more = {"lossless": True} if name == "a.webp" else {"disposal": 0}
+        if name == "a.gif":  # by indices, since Pillow drops the transparency of later frames only
+            more = {"disposal": 2, "transparency": 3, "optimize": False}
+            pictures = [Image.fromarray(np.where(frame[..., 3] < 255, 3, frame[..., 2] // 100)) for frame in frames]
+            for picture in pictures:
+                picture.putpalette([200, 30, 40, 0, 255, 0, 20, 40, 220, 9, 9, 9])
+        pictures[0].save(source, save_all=True, append_images=pictures[1:], duration=100, **more)
+    assert probe(source).alpha == bool(seen)
+    result = rgba(stylised(source, tmp_path / "o.mov"))
+    assert probe(tmp_path / "o.mov").codec == ("prores" if seen else "h264")
+    assert np.abs(result[..., 3].astype(int) - frames[..., 3]).max(axis=(1, 2)).max() <= (24 if seen else 0)
+
+
+def test_a_long_animation_may_be_transparent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = discs()
+    frames[:, ..., 3] = 255
+    source = media.make_transparent(tmp_path / "a.apng", frames, "apng")
+    monkeypatch.setattr(sys.modules["vst.video.probe"], "_LOOKED_AT", 9 * 48 * 64)
+    assert probe(source).alpha
+
+
+def test_an_animation_that_memory_does_not_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [Image.effect_noise((64, 48), 90).convert("RGB") for _ in range(10)]
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], lossless=True)
+    monkeypatch.setattr("vst.video.animations.LARGEST_FILM", 8000)
+    with pytest.raises(UserError, match=r"a\.webp cannot be read: it is too long: frame \d+ of 10 comes") as caught:
+        probe(tmp_path / "a.webp")
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_painted_lies_within(films: dict[str, Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -19,6 +20,7 @@ from vst.errors import UserError
 from vst.video import encoder as encoder_module
 from vst.video import output as output_module
 from vst.video import tracks as tracks_module
+from vst.video.encoders import choose_encoding
 from vst.video.probe import Colour, VideoInfo, probe
 from vst.video.reader import VideoReader
 from vst.video.writer import VideoWriter, new_video, write_clip
@@ -417,3 +419,18 @@ def test_encoding_that_is_lighter_than_painting_takes_half_of_the_processors(
     with VideoWriter(tmp_path / "film.mp4", new_video(64, 48, 25), preset=preset) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8))
     assert asked == [threads]
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"), [(["nv12", "qsv"], "nv12"), (["p010le", "nv12"], "nv12"), ([], "yuv420p")]
+)
+def test_8_bits_are_what_the_encoder_takes(known: list[str], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    formats = [SimpleNamespace(name=name) for name in known]
+    monkeypatch.setattr("vst.video.encoders.open_codec", lambda codec: SimpleNamespace(video_formats=formats))
+    deep = dataclasses.replace(_info(), pix_fmt="yuv420p10le")
+    assert choose_encoding(Path("o.mp4"), deep, codec="hevc_qsv", pix_fmt="8bit").pix_fmt == chosen
+
+
+def test_8_bits_that_an_encoder_has_not_are_refused() -> None:
+    with pytest.raises(UserError, match=r"pix_fmt=8bit: prores_ks takes only yuv422p10le"):
+        choose_encoding(Path("o.mov"), _info(), codec="prores_ks", pix_fmt="8bit")

@@ -14,7 +14,7 @@ import torch
 from vst.benchmark.entries import NUM_FRAMES, Entry, Model
 from vst.benchmark.limits import DTYPES, Machine
 from vst.benchmark.results import Benchmark, Value
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 from vst.runtime.build import check_choice
 from vst.runtime.parity import moving_frames
 
@@ -113,7 +113,7 @@ def _opened(
             entry.open(frames[0], device)
         except (UserError, RuntimeError, MemoryError) as error:
             entry.engine = None
-            skipped[entry.title] = _reason(error)
+            skipped[entry.title] = reason_of(error)
             continue
         # A file of int8 opens as the same engine whatever precision is asked.
         key = (entry.model, entry.engine_name, entry.precision)
@@ -129,7 +129,7 @@ def _ran(
         entry.run(frames, seconds, clock)
     except (RuntimeError, MemoryError) as error:
         entry.engine = None
-        skipped[entry.title] = _reason(error)
+        skipped[entry.title] = reason_of(error)
         return False
     return True
 
@@ -180,8 +180,3 @@ def _many_graphs(engines: Collection[str]) -> Iterator[None]:
     with dynamo.config.patch(recompile_limit=MAX_COMPILED, fail_on_recompile_limit_hit=True):
         yield
     dynamo.reset()
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -21,14 +21,15 @@ from vst.benchmark.pipeline import run_pipeline
 from vst.benchmark.report import check_folder, log_benchmark, table, write_reports
 from vst.benchmark.results import Benchmark
 from vst.checkpoint import load_stylizer
-from vst.commands.common import CHECKPOINTS, EXPORTED, build_trainer, ending, open_device, open_loggers, quiet_libraries
-from vst.commands.train import build_task, describe_device, describe_model
-from vst.config import claim_output, command, compose_or_explain, plain
+from vst.commands.common import CHECKPOINTS, build_trainer, ending, open_device, open_loggers, quiet_libraries
+from vst.commands.train import build_task, describe_device, describe_model, fit_loss, take_pruned_model
+from vst.companions import brought_along
+from vst.config import claim_output, command, compose_job, compose_or_explain, plain
 from vst.errors import UserError, suggest
 from vst.evaluate.circumstances import circumstances
 from vst.networks import build_stylizer
 from vst.networks.baselines import BASELINES, build_baseline
-from vst.runtime import open_engine
+from vst.runtime import FILE_ENGINES, open_engine
 from vst.schema import BenchmarkConfig, TrainConfig
 from vst.video import probe
 
@@ -81,6 +82,8 @@ def _measure_training(asked: dict[str, Any], device: torch.device, settings: dic
 def measure_training(overrides: Sequence[str], steps: int, output: str | Path, settings: dict[str, Any]) -> Benchmark:
     """A run in miniature, of all its phases but without previews, checkpoints, validation and loggers.
 
+    It learns what train.py would: its notes say what choices brought along.
+
     Args:
         overrides: of train.py; its trainer chooses the device.
         steps: that are measured; `WARMUP_STEPS` come before, while workers start and kernels are chosen.
@@ -89,9 +92,13 @@ def measure_training(overrides: Sequence[str], steps: int, output: str | Path, s
     quiet_libraries()
     total = steps + WARMUP_STEPS
     fixed = ["logger=none", "callbacks=none", f"data.steps_per_epoch={total}", "trainer.max_epochs=1"]
-    cfg = compose_or_explain("train", [*overrides, *fixed, f"output_dir={output}"], TrainConfig)
+    cfg, hydra = compose_job("train", [*overrides, *fixed, f"output_dir={output}"], TrainConfig)
+    notes = brought_along(cfg, hydra)
+    take_pruned_model(cfg)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
+    if note := fit_loss(cfg, style.count, hydra.overrides.task, hydra.runtime.choices.loss):
+        notes.append(note)
     task, data = build_task(cfg, style.name), instantiate(cfg.data, style=style)
     meter = instantiate({"_target_": "callbacks.throughput.Throughput", "warmup": WARMUP_STEPS})
     options = {"logger": False, "enable_checkpointing": False, "limit_val_batches": 0, "limit_train_batches": total}
@@ -100,13 +107,13 @@ def measure_training(overrides: Sequence[str], steps: int, output: str | Path, s
     settings = settings | {"device": describe_device(trainer), "train": list(overrides), "data": data.describe()}
     row = {"precision": str(trainer.precision), "batch": cfg.data.batch_size, "clip": cfg.clip_length}
     row |= {"crop": cfg.data.crop, "workers": cfg.data.num_workers, **meter.row()}
-    return Benchmark("training", settings | {"model": describe_model(task)}, [row])
+    return Benchmark("training", settings | {"model": describe_model(task)}, [row], notes=notes)
 
 
 def benchmark_model(name: str) -> Model:
     """A checkpoint, an exported file, a baseline, or a choice of conf/model; the last two with fixed weights."""
     path = Path(name)
-    if path.suffix in CHECKPOINTS + EXPORTED:
+    if path.suffix in (*CHECKPOINTS, *FILE_ENGINES):
         title = path.resolve().parent.name if path.stem in ("stylizer", "last") else path.stem
         if path.suffix in CHECKPOINTS:
             return Model(title, "checkpoint", load_stylizer(path))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # it takes seconds to import, and only training and the repor
 
 log = logging.getLogger("vst")
 
-EXPORTED = (".onnx", ".xml")
 CHECKPOINTS = (".pt", ".ckpt")
 LAUNCHERS = {
     "SLURM_NTASKS": ("SLURM", "give --ntasks=1"),

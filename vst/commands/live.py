@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from typing import Any
 
 from omegaconf import DictConfig
 
 from vst.checkpoint import load_stylizer
-from vst.commands.common import EXPORTED, open_device
+from vst.commands.common import open_device
 from vst.commands.studio import serve_studio
 from vst.config import command, compose_or_explain, plain
 from vst.errors import UserError
@@ -20,7 +19,8 @@ from vst.live.sinks import open_sink
 from vst.live.sources import open_source
 from vst.names import named_files
 from vst.painting import Look, Painter
-from vst.runtime import Engine, open_engine, settle_engine
+from vst.painting.framing import read_size, seen_size
+from vst.runtime import FILE_ENGINES, Engine, open_engine, settle_engine
 from vst.schema import LiveConfig, StudioConfig
 
 log = logging.getLogger("vst")
@@ -36,7 +36,9 @@ def live(cfg: DictConfig) -> None:
     asked = plain(cfg)
     if asked["ui"] == "web":
         return _serve(asked)
-    size = read_size(asked["size"])
+    size = read_size(asked["size"], both=True)
+    if size is not None:
+        seen_size(size, None, None)
     files = named_files(asked["checkpoint"], "checkpoint")
     look = Look(style=asked["first"] or "", **{key: float(asked[key]) for key in LOOK_KEYS})
     controls = Controls(list(files), look, overlay=asked["overlay"] != "none")
@@ -58,16 +60,6 @@ def live(cfg: DictConfig) -> None:
     _tell(loop.run())
 
 
-def read_size(given: str | None) -> tuple[int, int] | None:
-    """`1280x720` as (width, height)."""
-    if given is None:
-        return None
-    found = re.fullmatch(r"(\d{2,5})x(\d{2,5})", given)
-    if not found or min(int(side) for side in found.groups()) < 16:
-        raise UserError(f"size={given}: give width x height in pixels, 16 or more, as 1280x720")
-    return int(found[1]), int(found[2])
-
-
 def read_names(given: str | list) -> list[str]:
     """One or several; also `[a,b?c=d]`, which Hydra's grammar takes for one text because of the signs of its URLs."""
     if isinstance(given, str):
@@ -85,7 +77,7 @@ def _sinks(asked: dict[str, Any], controls: Controls, waiting: dict[str, float])
 
 def _engine(file: Any, asked: dict[str, Any], size: tuple[int, int]) -> Engine:
     device = open_device(asked["device"])
-    source = file if file.suffix in EXPORTED else load_stylizer(file)
+    source = file if file.suffix in FILE_ENGINES else load_stylizer(file)
     return open_engine(source, *settle_engine(source, asked["engine"], asked["precision"], device, size), device)
 
 

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 
 from vst.cache import cache_folder
 from vst.checkpoint import load_stylizer
-from vst.commands.common import EXPORTED, open_device
+from vst.commands.common import open_device
 from vst.config import command, plain
 from vst.names import named_files
-from vst.runtime import open_engine, settle_engine
+from vst.runtime import FILE_ENGINES, open_engine, settle_engine
 from vst.runtime.build import fingerprint
 from vst.runtime.engine import require
 from vst.schema import StudioConfig
@@ -58,11 +58,11 @@ def open_styles(
 
     where, styles = open_device(device), {}
     for name, file in files.items():
-        source = file if file.suffix in EXPORTED else load_stylizer(file)
+        source = file if file.suffix in FILE_ENGINES else load_stylizer(file)
         chosen = settle_engine(source, engine, precision, where, (side, side * 9 // 16))
         opening = partial(open_engine, source, *chosen, where, "auto")
         opening()  # what cannot be opened is told now, not to the first guest
-        key = None if file.suffix in EXPORTED else fingerprint(source)
+        key = None if file.suffix in FILE_ENGINES else fingerprint(source)
         styles[name] = Style(title(name), opening, key)
     return styles
 

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vst.checkpoint import load_stylizer
-from vst.commands.common import EXPORTED, open_device
+from vst.commands.common import open_device
 from vst.config import command, plain
 from vst.errors import UserError
 from vst.items import Task, paint_items, plan_items
@@ -30,7 +30,7 @@ from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
 from vst.painting.stage import Paints
 from vst.painting.timeline import KEYED, Timeline, read_look
 from vst.progress import Place
-from vst.runtime import TILES, Engine, open_engine, settle_engine
+from vst.runtime import FILE_ENGINES, TILES, Engine, open_engine, settle_engine
 from vst.runtime.engine import MIN_SIDE
 from vst.schema import StylizeConfig
 from vst.stream import StreamReport, stylize_video
@@ -51,6 +51,7 @@ SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel", "deinterlace")
 ENCODER_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt")
 SINK_KEYS = (*ENCODER_KEYS, "hdr", "format", "overwrite")
 GROUND_KEYS = ("transparency", "background", "codec", "pix_fmt")
+NAMING_KEYS = ("codec", "pix_fmt", "audio", "transparency")
 JOB_KEYS = (
     *LOOK_KEYS, "mask", "compare", "camera", "duration", "stereo", "panorama", "crop", "size", "engine", "precision",
     "planes", "grain",
@@ -65,8 +66,8 @@ def stylize(cfg: DictConfig) -> None:
     if asked["output"] == STDOUT:
         _log_to_stderr()
     painting = _Painting(asked)
-    camera = asked["camera"] != "none"
-    plan = plan_items(asked["input"], asked["output"], asked["items"], codec=asked["codec"], camera=camera)
+    naming = {key: asked[key] for key in NAMING_KEYS}
+    plan = plan_items(asked["input"], asked["output"], asked["items"], camera=asked["camera"] != "none", **naming)
     for note in plan.notes:
         log.info("input     %s", note)
     if plan.tasks:
@@ -99,23 +100,43 @@ def _check_for_all(tasks: Sequence[Task], asked: Mapping[str, Any]) -> None:
     """What is wrong for each of them is told once, before any."""
     for key in ("start", "end"):
         parse_seconds(asked[key], key)
-    film = next((task.output for task in tasks if task.output.suffix.lower() in FORMATS), None)
-    if film is not None:
-        choose_encoding(film, new_video(64, 64, 25), **{key: asked[key] for key in ENCODER_KEYS})
+    ground_of("x.png", asked["transparency"], asked["background"])
+    _check_encoding(tasks, asked)
     _mask(asked["mask"], _Film(None, None, None, Fraction(0)), None)
     if parse_seconds(asked["crossfade"], "crossfade"):
         raise UserError(f"crossfade={asked['crossfade']} joins films, and each is painted by itself; leave it out")
+    if asked["format"] is not None:
+        raise UserError(f"format={asked['format']} is for output=-, and {asked['output']} is a folder; leave it out")
+    if asked["camera"] != "none" and all(task.item.kind == "film" for task in tasks):
+        raise UserError(f"camera={asked['camera']} moves over pictures, and {asked['input']} holds films; leave it out")
+
+
+def _check_encoding(tasks: Sequence[Task], asked: Mapping[str, Any]) -> None:
+    """What fits only some of the containers is told of the others, one by one."""
+    films = {suffix: task.output for task in tasks if (suffix := task.output.suffix.lower()) in FORMATS}
+    wrong = []
+    for film in films.values():
+        try:
+            choose_encoding(film, new_video(64, 64, 25), **{key: asked[key] for key in ENCODER_KEYS})
+        except UserError as error:
+            wrong.append(error)
+    if films and len(wrong) == len(films):
+        raise wrong[0]
 
 
 def _asked_of(task: Task, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for one of many: those of films are none of pictures."""
+    """The settings for one of many: those of films are none of pictures, and what it has not need not be kept."""
     given = list(map(str, task.item.files)) or str(task.item.source)
     own = {**asked, "input": given, "output": str(task.output)}
-    is_film = task.output.suffix.lower() in FORMATS
-    if not is_film:
+    is_film = task.item.kind == "film" or asked["camera"] != "none"
+    if not is_film or task.output.suffix.lower() not in FORMATS:
         own |= dict.fromkeys(ENCODER_KEYS) | {"resume": False, "audio": "copy", "planes": False, "hdr": "auto"}
     if task.item.kind == "picture":
         own |= {"start": None, "end": None, "hwaccel": None} | ({} if is_film else {"fps": None})
+    if task.item.kind == "film":
+        own |= {"camera": "none"}
+    if asked["transparency"] == "keep" and not task.alpha:
+        own |= {"transparency": "auto"}
     return own
 
 
@@ -127,7 +148,7 @@ class _Painting:
         self._look, self._timeline = read_look({key: asked[key] for key in LOOK_KEYS}, self._files)
         # In this order the mistakes come before engines are opened, which takes a while.
         self._models = {
-            name: file if file.suffix in EXPORTED else load_stylizer(file) for name, file in self._files.items()
+            name: file if file.suffix in FILE_ENGINES else load_stylizer(file) for name, file in self._files.items()
         }
         self._crop, self._size = read_crop(asked["crop"]), read_size(asked["size"])
         self._openings: dict[str, _Opening] = {}

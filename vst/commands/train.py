@@ -78,14 +78,14 @@ def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, 
     if cfg.resume is not None:
         cfg = continued(cfg, read_training(cfg.resume), _given_overrides())
         validate(cfg, TrainConfig)  # a run of another version may lack a key
-    elif cfg.prune > 0:
+    else:
         take_pruned_model(cfg)
     teacher = read_stylizer(cfg.teacher) if cfg.teacher else None  # before anything is built
     if teacher is not None:
         _check_streaks(cfg, teacher["model"])
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
-    if note := fit_loss(cfg, style.count, _given_overrides()):
+    if note := fit_loss(cfg, style.count, _given_overrides(), _chosen_loss()):
         log.info("choices   %s", note)
         notes.append(note)
     if note := few_pictures(plain(cfg.loss), style.count):
@@ -137,7 +137,12 @@ def _check_streaks(cfg: DictConfig, taught: dict[str, Any]) -> None:
 
 
 def take_pruned_model(cfg: DictConfig) -> None:
-    """Put the generator and the memory of `init_from`, narrowed by the share `prune`, in the place of cfg's own."""
+    """Put the generator and the memory of `init_from`, narrowed by the share `prune`, in the place of cfg's own.
+
+    Where nothing is to be pruned, cfg stays as it is.
+    """
+    if cfg.prune == 0:
+        return
     large = read_stylizer(cfg.init_from)
     small = prune(large, cfg.prune)
     for part in PARTS:
@@ -196,14 +201,16 @@ def build_task(cfg: DictConfig, style_name: str) -> StyleTransferTask:
     )
 
 
-def fit_loss(cfg: DictConfig, count: int, overrides: Sequence[str]) -> str | None:
+def fit_loss(cfg: DictConfig, count: int, overrides: Sequence[str], choice: str = DEFAULT_LOSS) -> str | None:
     """Choose loss=few_pictures where a discriminator would learn `count` pictures by heart, and return a line on it.
 
     What the user or an experiment chose stays: a loss that is no longer the default, or one of its terms.
+
+    Args:
+        overrides: of the job.
+        choice: its choice of the group loss.
     """
-    chosen = any(re.match(r"[+~]*loss\b", line) for line in overrides)
-    if HydraConfig.initialized():
-        chosen = chosen or HydraConfig.get().runtime.choices.get("loss") != DEFAULT_LOSS
+    chosen = choice != DEFAULT_LOSS or any(re.match(r"[+~]*loss\b", line) for line in overrides)
     if chosen or cfg.resume is not None or few_pictures(plain(cfg.loss), count) is None:
         return None
     fitting = OmegaConf.load(str(resources.files("conf") / "loss" / "few_pictures.yaml"))
@@ -279,6 +286,10 @@ def _output_dir(cfg: DictConfig) -> Path:
     if HydraConfig.initialized():
         cfg.output_dir = os.path.relpath(HydraConfig.get().runtime.output_dir)
     return claim_run_folder(cfg.output_dir, resume=cfg.resume)
+
+
+def _chosen_loss() -> str:
+    return HydraConfig.get().runtime.choices.loss if HydraConfig.initialized() else DEFAULT_LOSS
 
 
 def _given_overrides() -> list[str]:

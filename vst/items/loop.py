@@ -46,7 +46,8 @@ def paint_items(
                 outcome.present += 1
                 continue
             _log.warning("%s is there and not whole; it is painted again", task.output)
-        made = _make_folders(task.output.parent)
+        # A folder of frames has to be there: where its name has a dot, such as shot.v2, it would pass for a file's.
+        made = _make_folders(task.output if task.item.kind == "frames" else task.output.parent)
         place = Place(index + 1, len(tasks), partial(clock.left, index))
         try:
             paint(task, place, bool(present))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import glob
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vst.errors import UserError
-from vst.video.encoders import FORMATS, holds
-from vst.video.folders import Item, Survey, nothing_in, survey_folder, survey_pattern
-from vst.video.pictures import has_number, is_picture, written_name
+from vst.items.names import Naming
+from vst.video.folders import Item, Survey, are_frames, nothing_in, survey_folder, survey_pattern
+from vst.video.pictures import has_number, is_picture
 from vst.video.probe import STDIN, is_stream
 
 ITEMS = ("auto", "each", "frames", "join")
@@ -27,10 +28,11 @@ Given = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True)
 class Task:
-    """An item and what becomes of it."""
+    """An item and what becomes of it. `alpha`: it has transparency, and that is to be kept by all means."""
 
     item: Item
     output: Path
+    alpha: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,25 @@ class Plan:
 
 
 def plan_items(
-    input: Given, output: str | Path, items: str = "auto", *, codec: str | None = None, camera: bool = False
+    input: Given,
+    output: str | Path,
+    items: str = "auto",
+    *,
+    codec: str | None = None,
+    pix_fmt: str | None = None,
+    audio: str = "copy",
+    transparency: str = "auto",
+    camera: bool = False,
 ) -> Plan:
     """What is painted: one film, or each item by itself.
 
     A folder, a glob pattern or a list into a folder (a name without an extension) is painted item by item: films and
-    GIFs as films of their names (as mp4 where their container is not written, or does not take `codec`), photographs
-    as photographs of theirs (as PNG where their format is not written; as mp4 if a `camera` makes films of them), below
-    a folder in the same subfolders. Pictures that are frames by `vst.video.folders` are one film, with memory. Into a
-    film file, pictures become one film, and the films of a list or pattern are joined.
+    GIFs as films of their names, photographs as photographs of theirs (as PNG where their format is not written, as
+    films if a `camera` makes films of them), below a folder in the same subfolders. The container of a film is its own
+    or the first of mp4, mov and mkv that holds what `codec`, `pix_fmt`, `audio` and `transparency` (keep) ask for, as
+    far as the film has it. Pictures that are frames by `vst.video.folders` are one film, with memory. Into a film file,
+    the pictures right in a folder, or those of a list or pattern, become one film, and the films of a list or pattern
+    are joined.
 
     `items` decides otherwise: `each` makes even numbered frames photographs, `frames` makes one film of any pictures,
     `join` joins the films of a folder.
@@ -61,6 +73,7 @@ def plan_items(
     """
     if items not in ITEMS:
         raise UserError(f"items={items} is not one of {', '.join(ITEMS)}")
+    naming = Naming(codec, pix_fmt, audio, transparency == "keep", camera)
     many, where = _is_folder(output), ", ".join(map(str, _listed(input)))
     survey = _survey(input, Path(output) if many else None, alone=camera or items != "each")
     if survey is None or items == "frames":
@@ -73,7 +86,8 @@ def plan_items(
     if items == "each" or camera:  # which moves over each picture
         survey.items = [single for item in survey.items for single in (item.pictures() or [item])]
     if many:
-        return _tasks(input, survey, Path(output), notes, codec, camera)
+        notes += _photographs_beside_films(survey) if items == "auto" and not camera else []
+        return _tasks(input, survey, Path(output), notes, naming)
     if items == "each" and len(survey.items) > 1:
         raise UserError(f"items=each: {where} holds {_counted(survey.items)} and {output} is one file; give a folder")
     return _one_film(input, survey, where, output)
@@ -115,20 +129,67 @@ def _joined(survey: Survey, where: str, notes: list[str]) -> Plan:
 
 
 def _one_film(input: Given, survey: Survey, where: str, output: str | Path) -> Plan:
+    read, below = _read_as_one(input, survey.items)
     films = [item for item in survey.items if item.kind == "film"]
     if films and any(Path(location).is_dir() for location in _listed(input)):
+        frames = any(item.kind != "film" for item in read)
         raise UserError(
             f"{where} holds {_counted(survey.items)} and {output} is one file; give a folder as the output, or "
             f"items=join to join the films"
+            f"{', or items=frames to make one film of the pictures right in it' if frames else ''}"
         )
     if films:
         ordered = len(films) == len(survey.items) > 1 and isinstance(input, str | Path)
         return Plan(input, notes=(_order_of(films),) if ordered else ())
-    if survey.items[0].kind == "frames":
-        return Plan(input, notes=(_frames_note(survey.items[0]),))
-    count = len(survey.items)
-    note = f"{count} photographs become one film, one after the other; into a folder each is painted by itself"
-    return Plan(input, notes=(note,) if count > 1 and isinstance(input, str | Path) else ())
+    if not read:
+        raise UserError(
+            f"{where} itself holds no picture, and folders below it hold {_counted(below)}; give one of these folders, "
+            f"or a folder as the output"
+        )
+    given, notes = _as_read(input, read, survey), []
+    if given is not input:  # otherwise the reader says it
+        notes += filter(None, [survey.passed_over()])
+    if below:
+        notes.append(f"left out of the film, in folders below: {_counted(below)}")
+    if len(read) == 1 and read[0].kind == "frames":
+        notes.append(_frames_note(read[0]))
+    elif len(read) > 1 and isinstance(input, str | Path):
+        told = f"{_counted(read)} become one film, one after the other"
+        notes.append(f"{told}; into a folder each is painted by itself")
+    return Plan(given, notes=tuple(notes))
+
+
+def _read_as_one(input: Given, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """What `vst.video.source.open_source` reads of the items, and what lies below the folders that are given."""
+    given = list(map(Path, _listed(input)))
+    folders = [path for path in given if path.is_dir()]
+    read, below = [], []
+    for item in items:
+        place = item.source if item.kind == "frames" else item.source.parent
+        deep = any(folder in place.parents for folder in folders)
+        (below if deep and place not in folders and item.source not in given else read).append(item)
+    return read, below
+
+
+def _as_read(input: Given, read: Sequence[Item], survey: Survey) -> Given:
+    """A pattern may match what is passed over, and stands for the rest then."""
+    if any(Path(location).is_dir() for location in _listed(input)) or not survey.others:
+        return input
+    return [file for item in read for file in item.files or (item.source,)]
+
+
+def _photographs_beside_films(survey: Survey) -> list[str]:
+    """A line for each folder whose pictures are numbered as frames, and are none because a film lies among them."""
+    pictures: dict[Path, list[Path]] = defaultdict(list)
+    for item in survey.items:
+        if item.kind == "picture":
+            pictures[item.source.parent].append(item.source)
+    return [
+        f"{len(files)} pictures in {folder}, numbered evenly, lie beside a film and are photographs; with {folder} as "
+        f"the input, items=frames makes one film of them"
+        for folder, files in pictures.items()
+        if are_frames(files)
+    ]
 
 
 def _frames_note(item: Item) -> str:
@@ -142,15 +203,16 @@ def _order_of(films: Sequence[Item]) -> str:
     return f"joined in this order: {', '.join(str(item.name) for item in films)}"
 
 
-def _tasks(input: Given, survey: Survey, output: Path, notes: list[str], codec: str | None, camera: bool) -> Plan:
+def _tasks(input: Given, survey: Survey, output: Path, notes: list[str], naming: Naming) -> Plan:
     only = survey.items[0]
     if len(survey.items) == 1 and only.kind == "frames" and only.name == Path():
-        return Plan(input, notes=(*notes, _frames_note(only)))
+        return Plan(_as_read(input, [only], survey), notes=(*notes, _frames_note(only)))
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
     taken: dict[str, Item] = {}
     tasks: dict[Item, Task] = {}
-    names = {item: _names(item, codec, camera) for item in survey.items}
+    alphas = {item: naming.keeps_alpha_of(item) for item in survey.items}
+    names = {item: naming.names(item, alphas[item]) for item in survey.items}
     for item in sorted(names, key=lambda item: names[item][0] != item.name.name):  # who keeps a name has it first
         outputs = [output / item.name.parent / name for name in names[item]]
         free = next((path for path in outputs if str(path).lower() not in taken), None)
@@ -160,23 +222,9 @@ def _tasks(input: Given, survey: Survey, output: Path, notes: list[str], codec: 
                 f"{other} and {item.source} would both become {outputs[0]}; give the folder that holds both"
             )
         taken[str(free).lower()] = item
-        tasks[item] = Task(item, free)
+        tasks[item] = Task(item, free, alphas[item])
     notes = (*notes, f"each by itself: {_counted(survey.items)}")
     return Plan(input, tuple(tasks[item] for item in names), notes)
-
-
-def _names(item: Item, codec: str | None, camera: bool) -> list[str]:
-    """What the output may be called: the second is for where the first is taken."""
-    name, suffix = item.name.name, item.name.suffix.lower()
-    if item.kind == "frames":
-        return [name]
-    if item.kind == "picture" and not camera:
-        new = written_name(name)
-    elif suffix == ".gif" or (suffix in FORMATS and holds(suffix, codec)):
-        new = name
-    else:
-        new = Path(name).with_suffix(".mp4").name
-    return [new] if new == name else [new, name + Path(new).suffix]
 
 
 def _counted(items: Sequence[Item]) -> str:

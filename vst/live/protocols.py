@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from vst.errors import reason_of
+
 SCHEMES = ("rtmp", "rtmps", "rtsp", "srt", "udp", "tcp", "http", "https")
 
 
@@ -15,7 +17,7 @@ def scheme_of(address: str) -> str | None:
 
 def reason(error: Exception) -> str:
     """The first line of what FFmpeg or the system says, in lower case as within a sentence."""
-    text = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+    text = reason_of(error)
     return text[:1].lower() + text[1:]
 
 

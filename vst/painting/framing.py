@@ -86,12 +86,16 @@ def read_crop(given: Sequence[object] | None) -> Crop | None:
     return tuple(given)
 
 
-def read_size(given: str | int | None) -> Size | None:
-    """1280x720, or 1280 for a width whose height follows. Raises UserError for anything else."""
+def read_size(given: str | int | None, *, both: bool = False) -> Size | None:
+    """1280x720, or 1280 for a width whose height follows, unless `both` are wanted; in pixels, up to 99999.
+
+    Raises UserError for anything else.
+    """
     if given is None:
         return None
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(given))
-    if match is None or "0" in match.groups():
-        raise UserError(f"size={given}: give width and height as 1280x720, or a width, 1280, whose height follows")
-    width, height = match.groups()
-    return int(width), None if height is None else int(height)
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(given), re.ASCII)
+    sides = [int(side) for side in match.groups() if side is not None] if match else []
+    if not sides or min(sides) < 1 or (both and len(sides) < 2):
+        other = "" if both else ", or a width, 1280, whose height follows"
+        raise UserError(f"size={given}: give width and height as 1280x720{other}")
+    return sides[0], sides[1] if len(sides) == 2 else None

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 TORCH_ENGINES = {engine.name: engine for engine in (TorchEngine, CompiledEngine, CudaGraphEngine)}
 FILE_ENGINES = {".onnx": ("onnxruntime", "tensorrt", "openvino"), ".xml": ("openvino",)}
+"""Ending of an exported file -> what runs it, the usual one first."""
+
 PRECISIONS = {
     **dict.fromkeys(TORCH_ENGINES, ("float32", "bfloat16", "float16")),
     "onnxruntime": ("float32",),

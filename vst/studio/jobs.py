@@ -23,6 +23,7 @@ from vst.studio.refusal import Busy, Refusal
 from vst.studio.settings import Settings
 from vst.studio.styles import Painters
 from vst.studio.uploads import Upload, check_room
+from vst.video.encoders import EIGHT_BITS
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Renders:
     def _run(self, render: Render, painter: Painter) -> None:
         settings = self._settings
         # What browsers play, whatever the guest's camera made.
-        encoder = {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset, "pix_fmt": "yuv420p"}
+        encoder = {"codec": settings.codec, "crf": settings.crf, "preset": settings.preset, "pix_fmt": EIGHT_BITS}
         try:
             film = _Watched(painter, render, settings.max_frames)
             # Browsers play AAC, and not all of the rest that an mp4 may hold.

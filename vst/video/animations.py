@@ -1,7 +1,7 @@
 """Animations that FFmpeg does not read, as animated WebP, in a form that it reads.
 
 Pillow decodes them, and what `av.open` gets is a QuickTime film of PNG pictures in memory, with the same frames,
-transparency and times. GIF and APNG need none of this.
+transparency and times. GIF and APNG need none of this. A film of more than `LARGEST_FILM` bytes is refused.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import av
 import numpy as np
 from PIL import Image
 
+from vst.video.depth import Refused
 from vst.video.stills import is_animation, open_frames
 
+LARGEST_FILM = 2**30
 _UNIT = Fraction(1, 1000)
 _FFMPEG_READS = (b"GIF8", b"\x89PNG")
 _UNSTATED = 100  # milliseconds that a frame without a time is shown, as in browsers
@@ -27,7 +29,7 @@ _PIXELS = {"RGB": "rgb24", "RGBA": "rgba"}  # Pillow's mode -> FFmpeg's format
 def rewrapped(path: str | Path) -> io.BytesIO | None:
     """The animation at `path` as a film in memory; None for what is none or FFmpeg reads itself.
 
-    Raises PictureError where it is damaged.
+    Raises PictureError where it is damaged or too long.
     """
     path = Path(path)
     if not path.is_file() or not is_animation(path):
@@ -45,7 +47,7 @@ def _as_film(path: Path, size: int, changed: int) -> bytes:
     with open_frames(path) as image, av.open(file, "w", format="mov") as container:
         stream = container.add_stream("png", rate=Fraction(1000, _UNSTATED), options={"compression_level": _FASTEST})
         stream.width, stream.height = image.size
-        mode = "RGBA" if image.has_transparency_data else "RGB"
+        mode = "RGBA" if _is_seen_through(image) else "RGB"
         stream.pix_fmt = _PIXELS[mode]
         stream.time_base = stream.codec_context.time_base = _UNIT
         time = 0
@@ -58,8 +60,24 @@ def _as_film(path: Path, size: int, changed: int) -> bytes:
                 packet.duration = duration
                 container.mux(packet)
             time += duration
+            if file.tell() > LARGEST_FILM:
+                raise Refused(
+                    f"it is too long: frame {number + 1} of {image.n_frames} comes to more than "
+                    f"{LARGEST_FILM / 2**30:g} GiB of memory; convert it to .webm or .mov, or scale it down"
+                )
         container.mux(stream.encode(None))
     return file.getvalue()
+
+
+def _is_seen_through(image: Image.Image) -> bool:
+    """Whether any frame is, since some have room for transparency that none of them uses."""
+    if not image.has_transparency_data:
+        return False
+    for number in range(image.n_frames):
+        image.seek(number)
+        if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+            return True
+    return False
 
 
 def _frame(image: Image.Image, mode: str) -> av.VideoFrame:

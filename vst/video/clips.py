@@ -20,7 +20,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 from vst.video.decoder import Decoder
 from vst.video.orientation import orientation_of
 from vst.video.pixels import Pictures
@@ -202,7 +202,7 @@ class _Decoding:
                     break
                 yield from self._decode_packet(packet)
         except av.FFmpegError as error:
-            self.damaged = f"breaks off: {_reason(error)}"
+            self.damaged = f"breaks off: {reason_of(error)}"
         if self.damaged:
             yield from self._drain()
 
@@ -238,7 +238,3 @@ class _Decoding:
 
 def _rises(pts: list[int | None]) -> bool:
     return None not in pts and all(a < b for a, b in pairwise(pts))
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]

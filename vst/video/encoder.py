@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 from vst.planes import PIXELS, PlaneFormat, planes_of
 from vst.threads import cpus
 from vst.video.encoders import Encoding
@@ -129,10 +129,9 @@ def _open(stream: VideoStream, codec: str) -> None:
     try:
         stream.codec_context.open()
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise UserError(
             f"codec={codec} cannot be opened on this machine for {stream.width}x{stream.height} {stream.pix_fmt} "
-            f"({reason}); codec=libx264 needs no hardware"
+            f"({reason_of(error)}); codec=libx264 needs no hardware"
         ) from error
 
 

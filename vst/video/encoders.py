@@ -29,6 +29,7 @@ _ALPHA = {
     (".mov", "prores"): "yuva444p10le", (".mkv", "prores"): "yuva444p10le",
 }  # fmt: skip
 HOLDERS = ".mov, .webm, .gif and PNG"  # of transparency
+EIGHT_BITS = "8bit"  # as `pix_fmt`: the usual pixels of 8 bits, whatever the encoder calls them
 HDR = ("auto", "keep", "sdr")
 _SPEEDS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
@@ -133,7 +134,7 @@ def choose_encoding(
     (h264, hevc, av1, vp9, prores). `crf` is its number of constant quality, also where it is called cq, qp or q;
     `bitrate`, such as 6M, is instead of it. `preset` is its speed. Pixels are 4:2:0, or 4:4:4 for odd sizes where the
     format asks for that (ProRes: 4:2:2). They have 8 bits, which every player takes, unless a `codec` is given that can
-    have more and those of `info` do.
+    have more and those of `info` do, or `pix_fmt` is 8bit.
 
     `hdr` is for a film that is: keep makes it HEVC (webm: AV1) of 10 bits where no `codec` is given, sdr makes it SDR;
     auto keeps it but for H.264, where players do not know it. A film with transparency gets a format that holds it:
@@ -312,14 +313,16 @@ def _pixels(codec: str, makes: str, info: VideoInfo, wanted: str | None, deep: b
     known = [pixels.name for pixels in open_codec(codec).video_formats or ()]
     odd = bool(info.width % 2 or info.height % 2)
     whole = makes in ("h264", "hevc")  # a chroma sample stands for a full square of pixels
-    if wanted is not None:
+    if wanted not in (None, EIGHT_BITS):
         if wanted not in known:
             raise UserError(f"pix_fmt={wanted} is not one of {', '.join(known)}, which {codec} takes")
         if odd and whole and "420" in wanted:
             raise UserError(f"pix_fmt={wanted} has no odd sizes, the video is {info.width}x{info.height}; use yuv444p")
         return wanted
     planes = "yuv444p" if odd and whole else "yuv420p"
-    deepest = (f"{planes}10le", "p010le") if deep else ()
+    if wanted == EIGHT_BITS and known and all(map(_is_deep, known)):
+        raise UserError(f"pix_fmt={wanted}: {codec} takes only {', '.join(known)}; choose another codec")
+    deepest = (f"{planes}10le", "p010le") if deep and wanted is None else ()
     return next((pixels for pixels in (*deepest, planes, "nv12", "yuv422p10le") if pixels in known), planes)
 
 

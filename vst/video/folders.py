@@ -19,7 +19,16 @@ from typing import Literal
 import av
 
 from vst.errors import UserError
-from vst.video.formats import COMMON_FILMS, COMMON_PICTURES, PICTURES, has_suffix, is_hidden
+from vst.video.formats import (
+    COMMON_FILMS,
+    COMMON_PICTURES,
+    PICTURES,
+    has_suffix,
+    is_hidden,
+    passed_over,
+    reason_against,
+    some,
+)  # fmt: skip
 from vst.video.pictures import is_film, is_picture, natural_order
 from vst.video.probe import moving_streams, open_input
 from vst.video.stills import read_header, read_still
@@ -27,7 +36,6 @@ from vst.video.stills import read_header, read_still
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 _REGULAR = 0.9  # share of the steps that are alike; a camera's folder of photographs has numbers too
 _LOOKED_AT = 32  # pictures whose size is compared
-_NAMED = 5  # of what is passed over
 _SLACK_SECONDS = 0.5  # between a film's length as stated and its last packet
 
 Kind = Literal["film", "picture", "frames"]
@@ -59,10 +67,13 @@ class Survey:
     unreadable: list[str] = field(default_factory=list)
 
     def passed_over(self) -> str | None:
-        """One line, or None for nothing."""
-        kinds = [("hidden", self.hidden), ("of another kind", self.others), ("unreadable", self.unreadable)]
-        said = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds if names]
-        return f"passed over: {', '.join(said)}" if said else None
+        """One line, or None for nothing: what is a picture or a film with the reason, the rest by kind."""
+        told = [name for name in self.others if reason_against(name)]
+        left = [name for name in self.others if name not in told]
+        kinds = [("hidden", self.hidden), ("of another kind", left), ("unreadable", self.unreadable)]
+        rest = ", ".join(f"{len(names)} {kind} ({some(names)})" for kind, names in kinds if names)
+        line = passed_over(told, Path())
+        return f"{line}; also {rest}" if line and rest else line or (f"passed over: {rest}" if rest else None)
 
 
 def numbered(names: Iterable[str]) -> list[tuple[int, str]]:
@@ -171,10 +182,6 @@ def _fixed_part(pattern: str) -> Path:
     parts = Path(pattern).parts
     first = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first])
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def nothing_in(where: str | Path, survey: Survey) -> UserError:

@@ -5,7 +5,7 @@ of files that are passed over.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,31 +50,41 @@ def is_hidden(path: str | Path) -> bool:
     return Path(path).name.startswith(".")
 
 
-def passed_over(rejected: Iterable[str | Path]) -> str | None:
-    """One line that counts and names the pictures and films among `rejected`, which a folder's reader does not take;
-    None for none. Notes, tables and hidden files are not worth a word.
+def passed_over(rejected: Iterable[str | Path], base: Path | None = None) -> str | None:
+    """One line that counts and names the pictures and films among `rejected`, which a folder's reader does not take,
+    below `base` or by their bare names; None for none. Notes, tables and hidden files are not worth a word.
     """
-    told = [(Path(path).name, _reason(path)) for path in sorted(map(Path, rejected)) if not is_hidden(path)]
-    told = [f"{name} ({reason})" for name, reason in told if reason is not None]
+    reasons = [(path, reason_against(path)) for path in sorted(map(Path, rejected)) if not is_hidden(path)]
+    told = [f"{path.name if base is None else path.relative_to(base)} ({reason})" for path, reason in reasons if reason]
     if not told:
         return None
-    rest = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
     verb = "1 file was" if len(told) == 1 else f"{len(told)} files were"
-    return f"{verb} passed over: {', '.join(told[:_NAMED])}{rest}"
+    return f"{verb} passed over: {some(told)}"
 
 
-def _reason(path: str | Path) -> str | None:
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def reason_against(path: str | Path) -> str | None:
     """Why a picture or film is not taken; None for a file that is neither."""
     suffix = Path(path).suffix.lower()
-    if suffix in _MISSING:
-        return f"needs pip install {_PACKAGES[_MISSING[suffix]]}"
     if suffix in FILMS:
         return "a film"
     if suffix in PICTURES:
         return "a picture"
-    if suffix in _RAW:
-        return "a camera's raw file; develop it to TIFF or JPEG"
+    if reason := reason_unread(path):
+        return reason
     kind = _TYPES.guess_type(f"x{suffix}")[0] or ""
     if suffix in _OTHER or kind.startswith(("image/", "video/")):
         return "of a kind that is not read; convert it"
     return None
+
+
+def reason_unread(path: str | Path) -> str | None:
+    """Why a picture of that name cannot be opened here, whatever is in it, and the remedy; None where it may be."""
+    suffix = Path(path).suffix.lower()
+    if suffix in _MISSING:
+        return f"needs pip install {_PACKAGES[_MISSING[suffix]]}"
+    return "a camera's raw file; develop it to TIFF or JPEG" if suffix in _RAW else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 from vst.video.encoders import FORMATS
 
 
@@ -74,5 +74,4 @@ def told(path: Path) -> Iterator[None]:
     except (av.error.FFmpegError, OSError) as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(f"{path}: the disk is full; free some space and start again") from error
-        reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}; check the folder {path.parent}") from error
+        raise UserError(f"{path} cannot be written: {reason_of(error)}; check the folder {path.parent}") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vst.errors import UserError
+from vst.errors import UserError, reason_of
 from vst.video.animations import rewrapped
 from vst.video.decoder import Decoder
 from vst.video.hdr import Hdr, hdr_of
@@ -29,7 +30,8 @@ _END_STAMPED = ("matroska", "nut")
 _EXACT_LENGTH = ("mov", "matroska", "avi")
 STDIN = "-"
 # Formats whose pictures have room for transparency whether or not they use it.
-_ROOMY = ("gif", "apng", "image2", "webp")
+_ROOMY = ("gif", "apng")
+_LOOKED_AT = 2**28  # pixels of such a film that are looked at for transparency, which takes seconds
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def probe(path: str | Path) -> VideoInfo:
             stream = container.streams[index]
             frame = _decode_one(container, stream)
             if frame is not None:
-                return describe(path, container, stream, frame)
+                info = describe(path, container, stream, frame)
+                return replace(info, alpha=_uses_alpha(path, index)) if info.alpha and _is_roomy(container) else info
     raise UserError(f"{path}: no frame can be decoded; the file is damaged or its codec is not supported")
 
 
@@ -133,7 +136,7 @@ def open_input(location: str | Path, *, hwaccel: str | None = None) -> InputCont
         raise UserError(f"{location} cannot be read: permission denied; change its permissions") from error
     except (av.error.FFmpegError, OSError) as error:
         remedy = "check the address" if is_stream(location) and location != STDIN else "give an mp4, mov or mkv"
-        raise UserError(f"{_named(location)} is not a video that can be read ({_reason(error)}); {remedy}") from error
+        raise UserError(f"{_named(location)} is not a video that can be read ({reason_of(error)}); {remedy}") from error
     kind = container.format.name
     if kind == "tty" or kind == "image2" or kind.endswith("_pipe"):
         # FFmpeg opens pictures, and plain text as ANSI art, as if they were videos.
@@ -168,10 +171,6 @@ def _named(location: str | Path) -> str:
     return "standard input" if location == STDIN else str(location)
 
 
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-
-
 def _picture_streams(path: Path) -> list[int]:
     with open_input(path) as container:
         return [stream.index for stream in moving_streams(container, path)]
@@ -187,7 +186,7 @@ def moving_streams(container: InputContainer, name: str | Path) -> list[VideoStr
 
 
 def describe(path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoInfo:
-    """What the container and the first frame of a stream say of it."""
+    """What the container and the first frame of a stream say of it; `alpha`, whether there is room for it."""
     first = next((stamp for stamp in (frame.pts, frame.dts) if stamp is not None), 0)
     return VideoInfo(
         path=path,
@@ -209,13 +208,23 @@ def describe(path: Path, container: InputContainer, stream: VideoStream, frame: 
         origin=_origin(container, stream, first),
         spatial=Spatial.of(frame),
         hdr=hdr_of(frame),
-        alpha=has_alpha(frame) and (not _is_roomy(container) or is_transparent(frame)),
+        alpha=has_alpha(frame),
     )
 
 
 def _is_roomy(container: InputContainer) -> bool:
-    kind = container.format.name
-    return kind.startswith(_ROOMY) or kind.endswith("_pipe")
+    return container.format.name in _ROOMY
+
+
+def _uses_alpha(path: Path, index: int) -> bool:
+    """Whether any frame can be seen through; taken for granted of what is too long to be looked at."""
+    left = _LOOKED_AT
+    with open_input(path) as container:
+        for frame in _decoded(container, container.streams[index]):
+            left -= frame.width * frame.height
+            if left < 0 or is_transparent(frame):
+                return True
+    return False
 
 
 def _origin(container: InputContainer, stream: VideoStream, first: int) -> int:
@@ -229,9 +238,14 @@ def _origin(container: InputContainer, stream: VideoStream, first: int) -> int:
 
 
 def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    """The first frame of the stream, passing over packets that cannot be decoded; None when there is none."""
+    """The first frame of the stream; None when there is none."""
+    return next(_decoded(container, stream), None)
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """The frames of the stream, passing over packets that cannot be decoded."""
     if stream.codec_context is None:
-        return None
+        return
     decoder = Decoder(stream, "none")
     try:
         for packet in container.demux(stream):
@@ -239,11 +253,9 @@ def _decode_one(container: InputContainer, stream: VideoStream) -> VideoFrame | 
                 frames = decoder.decode(packet)
             except av.error.FFmpegError:
                 continue
-            if frames:
-                return frames[0]
+            yield from frames
     except av.error.FFmpegError:
-        return None
-    return None
+        return
 
 
 def stated_end(container: InputContainer) -> float | None:

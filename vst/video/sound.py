@@ -24,6 +24,8 @@ AUDIO = ("copy", "aac", "opus", "none")
 
 _ENCODERS = {"aac": "aac", "opus": "libopus"}
 _USUAL = {".webm": "opus"}
+HOLDING = {"aac": (".mp4", ".mov", ".mkv"), "opus": (".webm", ".mkv", ".mp4")}
+"""Containers that hold a codec of sound, in every player."""
 # Those that every player of AAC and of Opus places alike, by the number of channels.
 _LAYOUTS = {
     "aac": ("mono", "stereo", "3.0", "4.0", "5.0", "5.1"),
@@ -45,6 +47,11 @@ class Span:
     shift: Fraction
     begin: Fraction
     end: Fraction | None
+
+
+def holds_sound(suffix: str, audio: str) -> bool:
+    """Whether a container of this suffix can have what is asked for, one of `AUDIO`."""
+    return suffix in HOLDING.get(audio, (suffix,))
 
 
 def codec_for(suffix: str, audio: str) -> str:

@@ -19,7 +19,7 @@ from vst.errors import UserError
 from vst.video.decoder import check_deinterlace
 from vst.video.excerpts import Excerpt
 from vst.video.folders import same_size
-from vst.video.formats import COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over
+from vst.video.formats import COMMON_PICTURES, PICTURES, has_suffix, is_hidden, passed_over, reason_unread
 from vst.video.pictures import PictureReader, has_number, is_picture, matching, natural_order
 from vst.video.pixels import WHITE, Color
 from vst.video.probe import STDIN, VideoInfo, is_stream
@@ -98,6 +98,9 @@ def open_source(
     check_deinterlace(deinterlace)
     reading = {"hwaccel": hwaccel, "deinterlace": deinterlace, "background": background}
     found = find_inputs(inputs)
+    for location in found:
+        if not is_stream(location) and Path(location).is_file() and (reason := reason_unread(location)):
+            raise UserError(f"{location} is not read ({reason})")
     if are_pictures(found):
         _check_several(fade, crossfade)
         paths = [Path(location) for location in found]

@@ -21,7 +21,7 @@ from vst.video.captions import TextTrack, text_of
 from vst.video.encoders import FORMATS
 from vst.video.excerpts import Excerpt
 from vst.video.probe import open_input
-from vst.video.sound import AUDIO, SoundTrack, Span, codec_for, codec_of
+from vst.video.sound import AUDIO, HOLDING, SoundTrack, Span, codec_for, codec_of, holds_sound
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ _MARGIN_SECONDS = 2  # before the start: a jump ends at a key frame of the pictu
 _SEEKABLE = ("mov", "matroska")
 # FFmpeg gives Vorbis a number in mp4 that no standard knows, nor any player but itself.
 _UNPLAYABLE = {".mp4": ("vorbis",)}
-_HOLDING = {"aac": (".mp4", ".mov", ".mkv"), "opus": (".webm", ".mkv", ".mp4")}
 # Behind the picture: by then it is known where the next of spliced films takes over.
 _LAG_SECONDS = Fraction(1, 2)
 
@@ -342,9 +341,9 @@ def _left_out(source: InputContainer, output: OutputContainer, spliced: bool) ->
 
 def _check_asked(audio: str, path: Path) -> None:
     suffix = path.suffix.lower()
-    holding = _HOLDING.get(audio, (suffix,))
-    if suffix not in holding:
-        raise UserError(f"audio={audio}: {suffix} holds no such sound; name it {', '.join(holding)}, or use audio=copy")
+    if not holds_sound(suffix, audio):
+        named = ", ".join(HOLDING[audio])
+        raise UserError(f"audio={audio}: {suffix} holds no such sound; name it {named}, or use audio=copy")
 
 
 def _difference(parts: Sequence[_Part]) -> str | None:
