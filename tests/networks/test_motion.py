@@ -165,7 +165,7 @@ def test_an_hour_of_panning_keeps_the_precision_of_the_coordinates():
 def test_a_clip_equals_its_frames(estimator):
     torch.manual_seed(0)
     parts = ResidualGenerator(8, 1, grain=4), Stateless(), SlowTone(), FlowGrain(), DenseMotion(estimator, rows=32)
-    stylizer, clip = Stylizer(*parts).eval(), panning((3, 1), 4, (64, 80))
+    stylizer, clip = Stylizer(*parts).eval(), torch.cat([panning((3, 1), 4, (64, 80)), panning((0, 2), 4, (64, 80))])
     whole, state = stylizer(clip)
     single, last = frame_by_frame(stylizer, clip)
     for a, b in zip((whole, *state), (single, *last), strict=True):

@@ -100,6 +100,7 @@ def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, 
         log.info("init_from %s", task.start_from(cfg.init_from, smaller=cfg.prune))
     if cfg.resume is None:
         task.set_tone(style.gallery(), (teacher or {}).get("weights"))
+    task.losses.set_style(style.gallery())
     log.info("phases    %s", task.curriculum.describe())
     data = instantiate(cfg.data, style=style)
     log.info("data      %s", data.describe())

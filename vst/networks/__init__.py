@@ -3,7 +3,7 @@
 from vst.networks.build import NO_PART, build_network, build_stylizer
 from vst.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator
 from vst.networks.flow_grain import FlowGrain
-from vst.networks.generators import ResidualGenerator
+from vst.networks.generators import ResidualGenerator, TwoScaleGenerator
 from vst.networks.grain import CameraGrain
 from vst.networks.guided import GuidedGenerator
 from vst.networks.motion import DenseMotion
@@ -25,6 +25,7 @@ __all__ = [
     "SlowTone",
     "Stateless",
     "Stylizer",
+    "TwoScaleGenerator",
     "build_network",
     "build_stylizer",
 ]

@@ -28,7 +28,7 @@ class FlowGrain(Grain):
         `view_cell`: pixels along each side of a sample.
         """
         _, flow, confidence = motion
-        own = self._own(flow, view_cell)
+        own = self._own(flow, view_cell).expand_as(flow)
         if before is None:
             return own
         # Relative to the sample's own place they hardly change, so that repeated borders continue the plane.
