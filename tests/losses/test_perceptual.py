@@ -82,7 +82,7 @@ def test_gram_of_each_picture_or_of_all_together():
 
 
 def test_each_has_a_range():
-    with pytest.raises(ValueError, match="each: 1.5 does not lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"each: 1\.5 does not lie between 0 and 1"):
         FeatureGram(1.0, TAPS, each=1.5)
 
 

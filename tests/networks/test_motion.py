@@ -1,5 +1,7 @@
 """Motion as a part of the model: what it sees, what it carries along, and where it gives up."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ ESTIMATORS = ["dis", "lucas_kanade"]
 
 
 def panning(shift=(3, -2), count=3, size=(180, 240), seed=0):
-    """A camera that moves by whole pixels over a texture, (1, T, 3, H, W): frame t+1 at p shows frame t at p + shift."""
+    """A camera that moves over a texture, (1, T, 3, H, W): frame t+1 shows at p what frame t shows at p + shift."""
     wide = texture(size[0] + 100, size[1] + 100, 3, seed)
     places = [(50 + t * shift[1], 50 + t * shift[0]) for t in range(count)]
     return torch.stack([wide[..., y : y + size[0], x : x + size[1]] for y, x in places], 1)
@@ -117,7 +119,7 @@ def test_the_noise_moves_with_the_film_and_does_not_blur():
     shift = (8, -4)  # two places and minus one
     known = torch.tensor([*map(float, shift)]).view(1, 1, 2, 1, 1).expand(1, 20, 2, 180, 240)
     noise, _ = noise_along(panning(shift, 5), known)
-    for before, now in zip(noise, noise[1:], strict=False):
+    for before, now in pairwise(noise):
         torch.testing.assert_close(now[..., 2:-2, 2:-6], before[..., 1:-3, 4:-4], atol=0.05, rtol=0)
     assert noise[-1].std() > 0.95 * noise[0].std()
 
@@ -152,7 +154,7 @@ def test_a_zoom_does_not_stretch_the_noise_without_end():
 
 
 def test_an_hour_of_panning_keeps_the_precision_of_the_coordinates():
-    motion, grain = DenseMotion(rows=90).eval(), FlowGrain(4, 4)
+    grain = FlowGrain(4, 4)
     view = torch.zeros(1, 1, 90, 120)
     state = (view, torch.full((1, 2, 90, 120), 4000.0), torch.ones_like(view))
     coordinates = grain.follow(state, None, 2)

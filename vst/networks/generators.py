@@ -76,11 +76,11 @@ class ResidualGenerator(nn.Module):
 class TwoScaleGenerator(nn.Module):
     """Residual generator that thinks at a quarter of the resolution and paints at a half.
 
-    As `ResidualGenerator` splits the picture, x = low(x) + (x - low(x)), and gives back low(x) + r + gate * (x -
-    low(x)). The strokes r are painted at a half of the resolution, where the features of the quarter meet the frame once
-    more. Each pixel shuffle (Shi et al. 2016) is followed by a low-pass with nulls at the frequencies of its lattice,
-    and the first starts alike in all of its phases (Aitken et al. 2017): texture losses are glad to be satisfied by a
-    fixed screen.
+    Like `ResidualGenerator` it splits the picture, x = low(x) + (x - low(x)), and it gives back low(x) + r + gate *
+    (x - low(x)). The strokes r are painted at a half of the resolution, where the features of the quarter meet the
+    frame once more. Each pixel shuffle (Shi et al. 2016) is followed by a low-pass with nulls at the frequencies of its
+    lattice, and the first one starts alike in all of its phases (Aitken et al. 2017): texture losses are glad to be
+    satisfied by a fixed screen.
 
     Args:
         width: channels of the features at a quarter.

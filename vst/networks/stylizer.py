@@ -10,6 +10,7 @@ from vst.networks.motion import DenseMotion, MotionState
 from vst.networks.temporal import State
 from vst.networks.tone import SlowTone
 
+LEAST_SIDE = 64  # pixels; smaller frames show nothing
 PADDING = 24  # pixels of reflected border in eval mode; training crops bring their own margin
 
 
@@ -28,6 +29,9 @@ class Stylizer(nn.Module):
     (three of a camera's, one of a flow's), the moments of the tone, and those of the temporal module, as far as there
     are such.
 
+    `short_side` are the pixels of the frames that it has learned to paint: strokes are a share of the picture, so those
+    who run it reduce larger frames to this, None for none. The stylizer itself paints what it is given.
+
     `style` is part of the common interface; this stylizer has its style in its weights and accepts only None.
     """
 
@@ -38,14 +42,21 @@ class Stylizer(nn.Module):
         tone: SlowTone | None = None,
         grain: Grain | None = None,
         motion: DenseMotion | None = None,
+        short_side: int | None = None,
     ) -> None:
         super().__init__()
+        if short_side is not None and short_side < LEAST_SIDE:
+            raise ValueError(f"short_side: {short_side} is not {LEAST_SIDE} or more")
         check_grain(generator, grain, motion)
         self.generator = generator
         self.temporal = temporal
         self.tone = tone
         self.grain = grain
         self.motion = motion
+        self.short_side = short_side
+
+    def extra_repr(self) -> str:
+        return f"short_side={self.short_side}"
 
     def forward(
         self, frames: Tensor, style: Tensor | None = None, state: State | None = None, flow: Tensor | None = None

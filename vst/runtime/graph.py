@@ -44,10 +44,12 @@ class GraphInfo:
     (`vst.planes`), (1, H' / cell, W' / cell, 3/2 cell^2) with the rows of Y, of U and of V after each other. A tone is
     then not applied to the frame but given to the graph, `tone` (N, C) with C the channels of the frame, which are
     `TONE_CHANNELS` more (`vst.runtime.tone.PlaneTone`). `grain` channels of noise, 0 for none, come with a frame as
-    `grain` (1, H' / grain_cell, W' / grain_cell, grain) uint8 (`vst.runtime.grain`), drawn out by `grain_streak`. What the graph does not know of stands here
-    for those who run it: the estimator of `motion` ("" for none), the `motion_rows` that it sees and the `history` that
-    pictures accumulate (`vst.runtime.motion`); `grain_flows` if the motion carries the grain, which else follows the
-    camera.
+    `grain` (1, H' / grain_cell, W' / grain_cell, grain) uint8 (`vst.runtime.grain`), drawn out by `grain_streak`.
+
+    What the graph does not know of stands here for those who run it: the estimator of `motion` ("" for none), the
+    `motion_rows` that it sees and the `history` that pictures accumulate (`vst.runtime.motion`); `grain_flows` if the
+    motion carries the grain, which else follows the camera; and the `short_side` of the frames that it has learned to
+    paint, 0 for any.
     """
 
     states: tuple[int, ...]
@@ -68,6 +70,7 @@ class GraphInfo:
     motion: str = ""
     motion_rows: int = 0
     history: float = 0.0
+    short_side: int = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -141,7 +144,8 @@ class GraphInfo:
             name: int(text[name])
             for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell", "grain_streak")
         }
-        numbers |= {"motion_rows": int(text["motion_rows"]), "history": float(text["history"])}
+        numbers |= {name: int(text[name]) for name in ("motion_rows", "short_side")}
+        numbers |= {"history": float(text["history"])}
         flags = {name: text[name] == str(True) for name in ("planes", "grain_flows")}
         return cls(**text | numbers | flags | {"states": states, "tone": tone})
 
@@ -263,7 +267,7 @@ class FrameGraph(nn.Module):
         assert planes is None or cell, "planes come in cells"
         self.info = GraphInfo(
             states, generator.stride, PADDING, style, version, precision,
-            reach=looks, tone=tone, cell=cell, planes=planes is not None,
+            reach=looks, tone=tone, cell=cell, planes=planes is not None, short_side=stylizer.short_side or 0,
         )  # fmt: skip
         if grain is not None:
             self.info = replace(self.info, grain=grain.channels, grain_cell=grain.cell, grain_streak=grain.streak)
