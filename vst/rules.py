@@ -113,7 +113,7 @@ def features_are_there(cfg: dict) -> str | None:
     if not terms or _present(_at(cfg, "loss.features")):
         return None
     return (
-        f"loss.terms.{terms[0]} needs a feature network: add +loss/features=thin, or +loss/features=vgg19 "
+        f"loss.terms.{terms[0]} needs a feature network: choose loss/features=thin, or loss/features=vgg19 "
         "loss.features.weights=vgg19.pth"
     )
 

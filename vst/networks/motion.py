@@ -115,7 +115,7 @@ def _settled(flow: Tensor, view: Tensor, before: Tensor) -> Tensor:
 
 
 def _unexplained(view: Tensor, before: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Difference (B, 1, h, w) of brightness about each sample that is left along a flow; and 1 where it leads inside."""
+    """Difference of brightness (B, 1, h, w) about each sample along a flow, and 1 where that leads inside, else 0."""
     seen, inside = warped(before, flow)
     change = F.pad((view - seen).abs(), (_WINDOW // 2,) * 4, mode="replicate")
     return F.avg_pool2d(change, _WINDOW, 1), inside
