@@ -6,7 +6,7 @@ PICTURES are folders of photographs and of paintings; every eighth picture is ke
 relu1_1, relu2_1 and relu3_1 of a VGG-19 and relu4_1 and relu5_1 of a thin one, each through a 1x1 convolution that is
 thrown away in the end (relative squared error, Adam, cosine). A quarter of the crops are blended with each other and
 get noise, since the network will look at paintings in the making. `FOLDER/state.pt` is kept every hundred steps and
-taken up again. At the end FOLDER holds `thin_vgg.pt` (float16, each channel of mean activation 1) and `card.json`:
+taken up again. At the end FOLDER holds `thin_vgg.pt` (float16, each tap of mean activation 1) and `card.json`:
 correlation and relative error to the teachers on the pictures kept out, and the test of the nearest artist.
 
 `--artists` are folders of paintings, one for each artist, for that test: two crops of 256 pixels of each painting, grey
@@ -94,7 +94,7 @@ def relative_error(guess: Tensor, truth: Tensor) -> Tensor:
 
 def correlation(guess: Tensor, truth: Tensor) -> float:
     """Of all values, each channel about its own mean."""
-    a, b = (x - x.mean(dim=(0, 2, 3), keepdim=True) for x in (guess, truth))
+    a, b = (x.double() - x.double().mean(dim=(0, 2, 3), keepdim=True) for x in (guess, truth))
     return float((a * b).sum() / (a.norm() * b.norm()))
 
 
@@ -142,21 +142,23 @@ def train(asked: argparse.Namespace, pictures: list[np.ndarray], teachers: Teach
 
 @torch.no_grad()
 def even_out(student: Student, batches: Sequence[Tensor]) -> None:
-    """Give each channel a mean activation of 1 and take it back where it is used: ReLU lets factors through."""
+    """Give each tap a mean activation of 1 and take it back where it is used: ReLU lets factors through.
+
+    Not each channel: those that hardly ever fire would become as loud as the others, and the deep taps lose half of
+    what they know of artists.
+    """
     network = student.network()
-    totals = {tap: 0.0 for tap in TAPS}
+    means = dict.fromkeys(TAPS, 0.0)
     for batch in batches:
         for tap, features in network(batch, TAPS).items():
-            totals[tap] = totals[tap] + features.mean(dim=(0, 2, 3)) / len(batches)
-    before = torch.ones(3)
+            means[tap] += float(features.mean()) / len(batches)
+    before = 1.0
     for tap, layer in zip(TAPS, student.layers, strict=True):
-        layer.weight.mul_(before[:, None, None])
+        layer.weight.mul_(before / means[tap])
+        layer.bias.div_(means[tap])
         if tap in student.heads:
-            factor = torch.where(totals[tap] > 1e-3, totals[tap], torch.ones(()))
-            student.heads[tap].weight.mul_(factor[:, None, None])
-        before = torch.where(totals[tap] > 1e-3, totals[tap], torch.ones(()))
-        layer.weight.div_(before[:, None, None, None])
-        layer.bias.div_(before)
+            student.heads[tap].weight.mul_(means[tap])
+        before = means[tap]
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ def test_features_are_those_of_its_blocks(network: ThinVGG) -> None:
         assert seen[f"relu{block + 1}_1"].shape == (2, width, 64 >> block, 96 >> block)
 
 
-def test_channels_are_of_one_size(network: ThinVGG) -> None:
-    """They have a mean of 1 on photographs and paintings, so that no channel drowns the others in a Gram matrix."""
+def test_taps_are_of_one_size(network: ThinVGG) -> None:
+    """They have a mean of 1 on photographs and paintings."""
     seen = network(texture(128, 128, 3), DEPTHS)
     assert all(0.2 < features.mean() < 5 and features.min() >= 0 for features in seen.values())
 
@@ -52,7 +52,7 @@ def test_it_has_no_parameters_and_lets_gradients_through(network: ThinVGG) -> No
 
 
 def test_a_tap_beyond_it_is_named(network: ThinVGG) -> None:
-    with pytest.raises(UserError, match=r"tap 'relu5_2': the thin VGG has none of this name .did you mean 'relu5_1'"):
+    with pytest.raises(UserError, match=r"tap 'relu5_2': the thin VGG has none of this name .did you mean 'relu"):
         network.check(["relu5_2"])
 
 

@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).with_name("thin_vgg.pt")
 
 
 class ThinVGG(FeatureNetwork):
-    """Features relu1_1 to relu5_1, each channel of mean activation 1 on photographs and paintings; see FeatureNetwork.
+    """Features relu1_1 to relu5_1, each of mean activation 1 on photographs and paintings; see FeatureNetwork.
 
     Knowledge distillation onto intermediate features as in Wang et al. 2020 ("Collaborative Distillation", Eq. 4),
     from random weights.
