@@ -344,7 +344,11 @@ MEANT = [
     ("train", "experiment/ablation=a0", "experiment/ablation=a0: choices of experiment/ablation are those of experi"),
     ("stylize", "model/foo=x", "model/foo=x: no such group; stylize.py has none"),
     ("train", "model.generator={levels:4}", "model.generator={levels:4}: 'levels' is not set there yet; write +mod"),
-    ("train", "loss.features.weights=a.pth", "loss.features.weights=a.pth: 'loss.features' is not set there yet; los"),
+    (
+        "train",
+        "loss.features.weights=a.pth",
+        "loss.features.weights: no such key; allowed: _target_; loss/features=vgg",
+    ),
 ]
 
 

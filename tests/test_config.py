@@ -59,6 +59,8 @@ COMPANIONS = {
     "loss/features=vgg19": ["loss.features.weights={vgg}", "loss.features.width=0.25"],
     "loss=temporal_full": ["clip_length=3"],
     "curriculum=full": ["clip_length=6", "data.batch_size=2"],
+    "curriculum=accumulated": ["clip_length=5"],
+    "experiment=paint": ["clip_length=5"],
     "experiment=ablation/a5": ["data.root={videos}"],
     "experiment=ablation/a6": ["data.root={videos}"],
     "experiment=finetune": ["init_from=stylizer.pt"],
@@ -167,7 +169,8 @@ def built_parts(node: DictConfig, built: Any) -> list[tuple[str, Any]]:
     if "_target_" in node:
         return [] if node.get("_partial_") else [(node["_target_"], built)]
     assert set(node) == set(built)
-    return [part for name in node for part in built_parts(node[name], built[name])]
+    parts = [name for name in node if isinstance(node[name], DictConfig)]
+    return [part for name in parts for part in built_parts(node[name], built[name])]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -337,7 +340,7 @@ BATCHES = {
         ),
     },
     "phases": {
-        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: default, finetune, full"),
+        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: accumulated, default"),
         "curriculum.phases.clips.singel=0.5": (
             "curriculum.phases.clips.singel: no such key (did you mean 'single'?)",
             "",

@@ -30,7 +30,7 @@ WITHOUT_SCRIPT = {"studio", "cache"}
 GROUPS = {
     "train": {
         "model", "model/generator", "model/temporal", "model/tone", "model/motion", "model/grain",
-        "model/discriminator", "loss",
+        "model/discriminator", "loss", "loss/features",
         "curriculum", "data", "style", "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment",
     },
     "evaluate": {"logger"},
