@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "vst.flow": {"vst.weights", "vst.errors"},
     "vst.planes": set(),
     "vst.video": {"vst.planes", "vst.threads", "vst.errors"},
-    "vst.networks": {"vst.weights", "vst.errors"},
+    "vst.networks": {"vst.flow", "vst.weights", "vst.errors"},
     "vst.losses": {"vst.batch", "vst.flow"},
     "vst.pruning": {"vst.networks", "vst.errors"},
     "vst.checkpoint": {"vst.networks", "vst.pruning", "vst.video", "vst.errors"},

@@ -26,7 +26,7 @@ NEEDY = {
     "style=folder": "style.root: missing; give it as style.root=..., a folder of pictures",
     "style=image": "style.image: missing; give it as style.image=..., a picture",
     "style=video": "style.video: missing; give it as style.video=..., a film",
-    "loss=perceptual": "loss.features.weights: missing; give it as loss.features.weights=..., the file of VGG-19",
+    "loss/features=vgg19": "loss.features.weights: missing; give it as loss.features.weights=..., the file of VGG-19",
     "loss=distill": "teacher: missing; give it as teacher=..., the stylizer.pt of a run",
     "loss=distill_game": "teacher: missing; give it as teacher=..., the stylizer.pt of a run",
     "experiment=distill": "teacher: missing; give it as teacher=..., the stylizer.pt of a run",
@@ -42,7 +42,7 @@ def composed(*overrides: str):
 
 
 def kinds(cfg) -> dict[str, str]:
-    return {part: node["_target_"].rpartition(".")[2] for part, node in plain(cfg.model).items()}
+    return {part: node["_target_"].rpartition(".")[2] for part, node in plain(cfg.model).items() if node}
 
 
 def weights(cfg) -> dict[str, float]:
@@ -344,7 +344,11 @@ MEANT = [
     ("train", "experiment/ablation=a0", "experiment/ablation=a0: choices of experiment/ablation are those of experi"),
     ("stylize", "model/foo=x", "model/foo=x: no such group; stylize.py has none"),
     ("train", "model.generator={levels:4}", "model.generator={levels:4}: 'levels' is not set there yet; write +mod"),
-    ("train", "loss.features.weights=a.pth", "loss.features.weights=a.pth: 'loss.features' is not set there yet; los"),
+    (
+        "train",
+        "loss.features.weights=a.pth",
+        "loss.features.weights: no such key; allowed: _target_; loss/features=vgg",
+    ),
 ]
 
 

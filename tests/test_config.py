@@ -56,9 +56,11 @@ COMPANIONS = {
     "style=video": ["style.video={video}"],
     "logger=wandb": ["logger.wandb.mode=offline"],
     "logger=default": ["logger.wandb.mode=offline"],
-    "loss=perceptual": ["loss.features.weights={vgg}", "loss.features.width=0.25"],
+    "loss/features=vgg19": ["loss.features.weights={vgg}", "loss.features.width=0.25"],
     "loss=temporal_full": ["clip_length=3"],
     "curriculum=full": ["clip_length=6", "data.batch_size=2"],
+    "curriculum=accumulated": ["clip_length=5"],
+    "experiment=paint": ["clip_length=5"],
     "experiment=ablation/a5": ["data.root={videos}"],
     "experiment=ablation/a6": ["data.root={videos}"],
     "experiment=finetune": ["init_from=stylizer.pt"],
@@ -167,7 +169,8 @@ def built_parts(node: DictConfig, built: Any) -> list[tuple[str, Any]]:
     if "_target_" in node:
         return [] if node.get("_partial_") else [(node["_target_"], built)]
     assert set(node) == set(built)
-    return [part for name in node for part in built_parts(node[name], built[name])]
+    parts = [name for name in node if isinstance(node[name], DictConfig)]
+    return [part for name in parts for part in built_parts(node[name], built[name])]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -337,7 +340,7 @@ BATCHES = {
         ),
     },
     "phases": {
-        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: default, finetune, full"),
+        "curriculum=ful": ("curriculum=ful: no such choice (did you mean 'full'?)", "allowed: accumulated, default"),
         "curriculum.phases.clips.singel=0.5": (
             "curriculum.phases.clips.singel: no such key (did you mean 'single'?)",
             "",
@@ -421,18 +424,16 @@ def test_a_long_term_needs_three_frames() -> None:
 def test_perceptual_terms_need_a_feature_network_and_its_weights() -> None:
     gram = "+loss.terms.gram={_target_: vst.losses.FeatureGram, weight: 1}"
     line = only(gram)
-    assert line.startswith("loss.terms.gram needs a feature network: choose loss=perceptual, or add '")
-    remedy = line.rpartition("or add ")[2].strip("'")
-    compose_or_explain("train", [gram, remedy], TrainConfig)
-    assert only("loss=perceptual").startswith("loss.features.weights: missing; give it as loss.features.weights=...")
+    assert line.startswith("loss.terms.gram needs a feature network: choose loss/features=thin, or ")
+    for remedy in (["loss/features=thin"], line.rpartition(", or ")[2].split()):
+        compose_or_explain("train", [gram, *remedy], TrainConfig)
 
 
 def test_terms_are_added_by_the_commands_that_the_loss_files_show() -> None:
     shown = [line for path in (CONF / "loss").glob("*.yaml") for line in path.read_text().splitlines()]
     added = [part for line in shown if line.startswith("#") for part in line.split("'") if part.startswith("+")]
     assert len(added) >= 8
-    features = "+loss.features={_target_: vst.networks.features.VGG19Features, weights: vgg19.pth}"
-    compose_or_explain("train", [*added, features], TrainConfig)
+    compose_or_explain("train", [*added, "loss/features=thin"], TrainConfig)
 
 
 def test_a_feedforward_model_without_a_game_is_fine() -> None:

@@ -29,7 +29,8 @@ CONF = ROOT / "conf"
 WITHOUT_SCRIPT = {"studio", "cache"}
 GROUPS = {
     "train": {
-        "model", "model/generator", "model/temporal", "model/tone", "model/grain", "model/discriminator", "loss",
+        "model", "model/generator", "model/temporal", "model/tone", "model/motion", "model/grain",
+        "model/discriminator", "loss", "loss/features",
         "curriculum", "data", "style", "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment",
     },
     "evaluate": {"logger"},

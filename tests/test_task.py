@@ -304,12 +304,12 @@ class Seen(pl.Callback):
         self.frames, self.cuts, self.resets, self.weights = [], [], [], []
         self.forward, task.outputs = task.outputs, self.outputs
 
-    def outputs(self, stylizer, batch, resets=()):
+    def outputs(self, stylizer, batch, resets=(), warm_up=0):
         if stylizer.training:
             self.frames.append(batch.frames.shape[1])
             self.cuts.append(batch.cut)
             self.resets.append(list(resets))
-        return self.forward(stylizer, batch, resets)
+        return self.forward(stylizer, batch, resets, warm_up)
 
     def on_train_batch_start(self, trainer, task, *_):
         self.weights.append(task.losses.terms["temporal"].weight_at(task.progress_of_run))
@@ -350,7 +350,7 @@ def remembering():
 def test_after_a_reset_a_frame_is_stylised_as_the_first_of_a_film():
     task, (batch,) = remembering(), batches(1, length=4)
     with torch.no_grad():
-        carried, dropped = (task.outputs(task.stylizer, batch, resets).clip for resets in ((), (2,)))
+        carried, dropped = (task.outputs(task.stylizer, batch, resets)[1].clip for resets in ((), (2,)))
         fresh = task.stylizer(batch.frames[:, 2:])[0][..., 8:-8, 8:-8]
     torch.testing.assert_close(dropped[:, 2:], fresh)
     assert torch.equal(dropped[:, :2], carried[:, :2])
@@ -366,7 +366,7 @@ def test_nothing_is_learnt_across_a_cut(term):
 
     def gradient(batch, length):
         """Of the term in the stylised frames; and its value."""
-        outputs = task.outputs(task.stylizer, batch)
+        _, outputs = task.outputs(task.stylizer, batch)
         outputs.clip = clip[:, :length].clone().requires_grad_()
         value = term(1.0)(batch, outputs)
         return (torch.autograd.grad(value, outputs.clip, allow_unused=True)[0], value)

@@ -76,6 +76,11 @@ class ClipBatch:
         pairs = {name: value[:, : length - 1] for name, value in self._tensors() if name in ("flow", "valid", "cut")}
         return replace(self, frames=self.frames[:, :length], **pairs)
 
+    def since(self, begin: int) -> ClipBatch:
+        """Each clip without its first `begin` frames, with the flow between the rest."""
+        pairs = {name: value[:, begin:] for name, value in self._tensors() if name in ("flow", "valid", "cut")}
+        return replace(self, frames=self.frames[:, begin:], **pairs)
+
     def spliced(self, starts: Tensor) -> ClipBatch:
         """Clip i goes on with clip i - 1 (the first with the last) from frame `starts[i]` on; T for none of it.
 

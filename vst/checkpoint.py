@@ -19,6 +19,7 @@ from vst.networks import Stylizer, build_stylizer
 from vst.pruning import prune
 
 FORMAT = 1
+PARTS = ("generator", "temporal", "tone", "grain", "motion")
 _ENGINES_RUN = "an exported file, which only engines run (stylize, live, studio, benchmark)"
 _NO_CHECKPOINT = {
     ".onnx": _ENGINES_RUN,
@@ -31,7 +32,7 @@ _NO_CHECKPOINT = {
 def stylizer_content(stylizer: Stylizer, model_config: dict[str, Any], style: str) -> dict[str, Any]:
     """The entry "stylizer" of a checkpoint: weights on the CPU and what `build_stylizer` needs to hold them."""
     weights = {name: value.detach().cpu().clone() for name, value in stylizer.state_dict().items()}
-    model = {part: model_config[part] for part in ("generator", "temporal", "tone", "grain") if part in model_config}
+    model = {key: model_config[key] for key in (*PARTS, "short_side") if key in model_config}
     return {"format": FORMAT, "model": model, "weights": weights, "style": style}
 
 

@@ -20,7 +20,9 @@ class Phase:
 
     Args:
         share: of the run's batches, above 0; the shares of all phases sum to 1.
-        frames: of a clip, from its start; back-propagation runs through all of them.
+        frames: of a clip, from its start; back-propagation runs through all of them but the first `warm_up`.
+        warm_up: how many of them only bring the state to where it is in the middle of a film: they have no gradient,
+            and no loss looks at them.
         single: share of the phase's batches that train on one frame only, evenly spread, so that first frames stay
             good (Ruder et al. 2018 give half of their training to them).
         reset: probability at each frame after the first that the memory is dropped there, for the whole batch.
@@ -41,9 +43,12 @@ class Phase:
         splice: float = 0.0,
         terms: Sequence[str] = (),
         ramp: float = 0.5,
+        warm_up: int = 0,
     ) -> None:
         if frames < 1:
             raise ValueError(f"frames: {frames} is not 1 or more")
+        if not 0 <= warm_up < frames:
+            raise ValueError(f"warm_up: {warm_up} is not 0 or more and below frames, which is {frames}")
         for name, value in {"share": share, "ramp": ramp}.items():
             if not 0 < value <= 1:
                 raise ValueError(f"{name}: {value} is not above 0 and 1 or less")
@@ -51,7 +56,7 @@ class Phase:
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: {value} is not 0 or more and 1 or less")
         self.share, self.frames, self.single = share, frames, single
-        self.reset, self.splice = reset, splice
+        self.reset, self.splice, self.warm_up = reset, splice, warm_up
         self.terms, self.ramp = tuple(terms), ramp
 
 

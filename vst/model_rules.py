@@ -44,6 +44,8 @@ def grain_fits(cfg: dict) -> str | None:
     channels, cell = number(cfg, "model.grain.channels"), number(cfg, "model.grain.cell")
     if is_part(grain) and (channels is None or cell is None):
         return None
+    if at(cfg, "model.grain._target_") == "vst.networks.FlowGrain" and not is_part(at(cfg, "model.motion")):
+        return "model.grain: flow moves with the motion, and model/motion is none; add model/motion=dis"
     try:
         check_grain(generator, SimpleNamespace(channels=channels, cell=cell) if is_part(grain) else None)
     except ValueError as error:

@@ -22,13 +22,13 @@ from vst.model_rules import crop_fits, grain_fits, margin_fits, memory_fits
 from vst.ranges import RANGES
 
 LEAST_FRAMES = {
-    **dict.fromkeys(("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "FrameDifference"), 2),
+    **dict.fromkeys(("WarpConsistency", "RelativeWarp", "RelaxedLuminance", "FeatureWarp", "FrameDifference"), 2),
     **dict.fromkeys(("FeatureFrameDifference", "PingPong"), 2),
     "LongTerm": 3,
 }
 """Loss terms that compare frames: how many a clip must have."""
 
-FLOW_TERMS = ("WarpConsistency", "RelaxedLuminance", "FeatureWarp", "LongTerm")
+FLOW_TERMS = ("WarpConsistency", "RelativeWarp", "RelaxedLuminance", "FeatureWarp", "LongTerm")
 """Loss terms that follow the motion in the input."""
 
 LARGEST_CRF = {
@@ -113,8 +113,8 @@ def features_are_there(cfg: dict) -> str | None:
     if not terms or _present(_at(cfg, "loss.features")):
         return None
     return (
-        f"loss.terms.{terms[0]} needs a feature network: choose loss=perceptual, or add "
-        "'+loss.features={_target_: vst.networks.features.VGG19Features, weights: vgg19.pth}'"
+        f"loss.terms.{terms[0]} needs a feature network: choose loss/features=thin, or loss/features=vgg19 "
+        "loss.features.weights=vgg19.pth"
     )
 
 

@@ -35,6 +35,8 @@ class ModelConfig:
     temporal: Part
     tone: Part
     grain: Part
+    motion: Part
+    short_side: int | None
     discriminator: Part
 
 

@@ -21,6 +21,7 @@ from vst.curriculum import Curriculum, Phase
 from vst.errors import UserError
 from vst.losses import Adversarial, LossSet, Outputs
 from vst.networks import Stylizer
+from vst.networks.temporal import State
 
 PROGRESS = ("clips_seen", "batches_seen", "epochs_done")  # counters of the task that a checkpoint keeps
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -158,12 +159,13 @@ class StyleTransferTask(pl.LightningModule):
         frames = self.frames_of_batch(self.batches_seen, self._total())
         assert batch.frames.shape[1] >= frames, f"a clip of {batch.frames.shape[1]} frames, {frames} are asked for"
         batch = batch.first(frames)
-        batch, resets = disturbed(batch, self.curriculum.phase_at(self.progress_of_run))
+        phase = self.curriculum.phase_at(self.progress_of_run)
+        batch, resets = disturbed(batch, phase)
 
         if self.stylizer.grain is not None:
             self.stylizer.grain.shuffle()
         with record_function("G/forward"), torch.set_grad_enabled(generator_turn):
-            outputs = self.outputs(self.stylizer, batch, resets)
+            batch, outputs = self.outputs(self.stylizer, batch, resets, phase.warm_up if frames > 1 else 0)
         inner = batch.interior(self.margin)
         logs: dict[str, Tensor] = {}
         if optimizer_d is not None:
@@ -215,23 +217,30 @@ class StyleTransferTask(pl.LightningModule):
             "clip_norm, and start again"
         )
 
-    def outputs(self, stylizer: Stylizer, batch: ClipBatch, resets: Sequence[int] = ()) -> Outputs:
+    def outputs(
+        self, stylizer: Stylizer, batch: ClipBatch, resets: Sequence[int] = (), warm_up: int = 0
+    ) -> tuple[ClipBatch, Outputs]:
         """Stylise clips (B, T, 3, H, W) and draw a frame of each for the picture terms.
 
-        The state is carried along a clip, and dropped before the frames of the numbers `resets`.
+        The state is carried along a clip, and dropped before the frames of the numbers `resets`. The first `warm_up`
+        frames only bring the state to where it is in the middle of a film, without a gradient; what is returned, the
+        clips and what became of them, is what comes after them.
         """
 
         def stylise(frames: Tensor, offset: tuple[float, float] = (0.0, 0.0)) -> Tensor:
-            length = frames.shape[1]
-            bounds = [0, *(t for t in resets if t < length), length]
             with nullcontext() if stylizer.grain is None else stylizer.grain.beside(offset):
-                runs = [stylizer(frames[:, start:end])[0] for start, end in pairwise(bounds)]
-            return _cut(torch.cat(runs, dim=1), self.margin)
+                return _cut(run(stylizer, frames, None, [t for t in resets if t < frames.shape[1]])[0], self.margin)
 
-        clip, frames = stylise(batch.frames), _cut(batch.frames, self.margin)
+        state = None
+        if warm_up:
+            with torch.no_grad():
+                _, state = run(stylizer, batch.frames[:, :warm_up], batch.flow, resets)
+        clip, _ = run(stylizer, batch.frames[:, warm_up:], batch.flow, [t - warm_up for t in resets], warm_up, state)
+        resets, batch = [t - warm_up for t in resets if t > warm_up], batch.since(warm_up)
+        clip, frames = _cut(clip, self.margin), _cut(batch.frames, self.margin)
         rows = torch.arange(clip.shape[0], device=clip.device)
         drawn = torch.randint(clip.shape[1], (clip.shape[0],)).to(clip.device)
-        return Outputs(
+        return batch, Outputs(
             clip=clip,
             still=clip[rows, drawn],
             photo=frames[rows, drawn],
@@ -246,7 +255,7 @@ class StyleTransferTask(pl.LightningModule):
         """Every term on held-out clips with the averaged weights, the same draws in every epoch; and the structural
         similarity of picture and photograph, which falls as the style takes over."""
         torch.manual_seed(self.seed + batch_idx)
-        outputs = self.outputs(self.inference_stylizer(), batch)
+        batch, outputs = self.outputs(self.inference_stylizer(), batch)
         total, values = self.losses(batch.interior(self.margin), outputs, progress=1.0)
         self.ssim.update(outputs.still.float(), outputs.photo.float())
         logs = {f"val/{name}": value for name, value in {"total": total, **values}.items()}
@@ -274,6 +283,29 @@ class StyleTransferTask(pl.LightningModule):
     def stylizer_content(self) -> dict[str, Any]:
         """The averaged stylizer as `vst.checkpoint.load_stylizer` reads it."""
         return stylizer_content(self.inference_stylizer(), self.model_config, style=self.style_name)
+
+
+def run(
+    stylizer: Stylizer,
+    frames: Tensor,
+    flow: Tensor | None,
+    resets: Sequence[int],
+    at: int = 0,
+    state: State | None = None,
+) -> tuple[Tensor, State]:
+    """Stylise frames (B, T, 3, H, W), the state carried along but dropped before the frames of the numbers `resets`.
+
+    Args:
+        flow: of a clip (B, N, 2, H, W) that holds these frames from its frame `at` on; None where it is not known.
+        state: after the frame before them, None for none.
+    """
+    made, bounds = [], [0, *(t for t in resets if 0 < t < frames.shape[1]), frames.shape[1]]
+    for start, end in pairwise(bounds):
+        state = None if start in resets else state
+        known = None if flow is None else flow[:, at + start - (state is not None) : at + end - 1]
+        out, state = stylizer(frames[:, start:end], None, state, known)
+        made.append(out)
+    return torch.cat(made, dim=1), state
 
 
 def disturbed(batch: ClipBatch, phase: Phase) -> tuple[ClipBatch, list[int]]:

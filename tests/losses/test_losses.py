@@ -96,7 +96,7 @@ def real_batch(length):
 
 
 def value_of(term, batch):
-    outputs = task().outputs(task().stylizer, batch)
+    batch, outputs = task().outputs(task().stylizer, batch)
     losses = LossSet({"term": term}, Colours() if term.taps else None)
     total, values = losses(batch.interior(8), outputs, progress=1.0)
     return total, values

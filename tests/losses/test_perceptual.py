@@ -55,6 +55,37 @@ def test_gram_of_flat_pictures_is_known():
     assert FeatureGram(1.0, TAPS)(*see(make(still, style=style))).item() == pytest.approx(0.75**2)
 
 
+def gram_seeing(pictures, **options):
+    term = FeatureGram(1.0, TAPS, **options)
+    LossSet({"gram": term}, Colours()).set_style(pictures)
+    return term
+
+
+def test_gram_of_whole_pictures_takes_the_place_of_the_crops():
+    """Two paintings of 1 and of 0.5 have products of 1 and .25, and the crops of the batch count for nothing."""
+    dark, light = torch.full((3, 8, 8), 0.5), torch.full((3, 12, 6), 1.0)
+    still, crops = torch.stack([dark, dark]), torch.rand(2, 3, 8, 8)
+    assert gram_seeing([light])(*see(make(still, style=crops))).item() == pytest.approx(0.75**2)
+    mean = (1 + 0.25) / 2
+    assert gram_seeing([light, dark])(*see(make(still, style=crops))).item() == pytest.approx((1 - 0.25 / mean) ** 2)
+
+
+def test_gram_of_each_picture_or_of_all_together():
+    """Half dark and half light is the style on the average, and neither picture is."""
+    style = torch.full((3, 8, 8), (1.25 / 2) ** 0.5)
+    still = torch.stack([torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), 1.0)])
+    together, apart = (gram_seeing([style], each=each)(*see(make(still))).item() for each in (0.0, 1.0))
+    assert together == pytest.approx(0, abs=1e-9)
+    assert apart == pytest.approx(((0.25 / 0.625 - 1) ** 2 + (1 / 0.625 - 1) ** 2) / 2, rel=1e-4)
+    half = gram_seeing([style], each=0.5)(*see(make(still))).item()
+    assert half == pytest.approx(apart / 2, rel=1e-4)
+
+
+def test_each_has_a_range():
+    with pytest.raises(ValueError, match=r"each: 1\.5 does not lie between 0 and 1"):
+        FeatureGram(1.0, TAPS, each=1.5)
+
+
 def test_gram_sees_which_channels_fire_together_and_adain_does_not():
     style = torch.rand(2, 3, 16, 16)
     apart = torch.stack([style[:, c].flatten(1)[:, torch.randperm(256)].view(2, 16, 16) for c in range(3)], 1)

@@ -4,10 +4,10 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from tests.losses.cases import descend, make, moving
-from vst.losses import FeatureWarp, FrameDifference, LongTerm, RelaxedLuminance, WarpConsistency
+from vst.losses import FeatureWarp, FrameDifference, LongTerm, RelativeWarp, RelaxedLuminance, WarpConsistency
 from vst.losses.temporal import flows_to_first
 
-FLOW_TERMS = [WarpConsistency, RelaxedLuminance, LongTerm]
+FLOW_TERMS = [WarpConsistency, RelativeWarp, RelaxedLuminance, LongTerm]
 
 
 def still_camera(*values, size=16):
@@ -39,7 +39,7 @@ def test_what_is_occluded_or_comes_into_the_frame_does_not_count(kind):
     assert kind(1.0)(*following(torch.rand_like(clip), flow, 0 * valid, grey)) == 0
 
 
-@pytest.mark.parametrize("kind", [WarpConsistency, RelaxedLuminance, LongTerm, FrameDifference])
+@pytest.mark.parametrize("kind", [WarpConsistency, RelativeWarp, RelaxedLuminance, LongTerm, FrameDifference])
 def test_gradients_calm_a_flickering_film(kind):
     clip, flow, valid = moving(shift=0, length=4, size=16)
     term, start = kind(1.0), clip + 0.2 * torch.randn_like(clip)
@@ -53,6 +53,16 @@ def test_flicker_costs_what_the_formula_says():
 
 
 # --- relaxed luminance
+
+
+def test_relative_warp_neither_rewards_nor_punishes_contrast():
+    clip, flow, valid = moving(length=3)
+    flickering = clip + 0.1 * torch.randn_like(clip)
+    costs = [float(RelativeWarp(1.0)(*following(c * flickering, flow, valid))) for c in (1.0, 0.5)]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-4) and costs[0] > 0.1
+    contrast = torch.tensor(1.0, requires_grad=True)  # its gradient points to what warps better alone
+    RelativeWarp(1.0)(*following(contrast * clip, flow, valid)).backward()
+    assert contrast.grad.abs() < 1e-6
 
 
 def test_relaxed_luminance_lets_the_result_change_as_the_light_does():

@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from vst.checkpoint import check_resumable, read_progress, read_stylizer, read_training, streak_of
+from vst.checkpoint import PARTS, check_resumable, read_progress, read_stylizer, read_training, streak_of
 from vst.commands.common import build_trainer, ending, quiet_libraries
 from vst.companions import brought_along
 from vst.config import command, plain, validate
@@ -37,6 +37,8 @@ log = logging.getLogger("vst")
 FEW_PICTURES = 10
 DEFAULT_LOSS = "default"
 FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
+BEFORE = dict.fromkeys(("tone", "grain", "motion"), NO_PART) | {"short_side": None}
+"""What a model has of what the configurations of runs from before there were such do not name."""
 
 
 @command("train", TrainConfig)
@@ -100,6 +102,7 @@ def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, 
         log.info("init_from %s", task.start_from(cfg.init_from, smaller=cfg.prune))
     if cfg.resume is None:
         task.set_tone(style.gallery(), (teacher or {}).get("weights"))
+    task.losses.set_style(style.gallery())
     log.info("phases    %s", task.curriculum.describe())
     data = instantiate(cfg.data, style=style)
     log.info("data      %s", data.describe())
@@ -145,7 +148,7 @@ def take_pruned_model(cfg: DictConfig) -> None:
         return
     large = read_stylizer(cfg.init_from)
     small = prune(large, cfg.prune)
-    for part in ("generator", "temporal", "tone", "grain"):
+    for part in PARTS:
         OmegaConf.update(cfg, f"model.{part}", small["model"].get(part, NO_PART), merge=False)
     widths = (f"{content['model']['generator']['width']} channels" for content in (large, small))
     counts = (f"{sum(value.numel() for value in content['weights'].values()):,}" for content in (large, small))
@@ -158,7 +161,7 @@ def continued(cfg: DictConfig, saved: dict[str, Any], overrides: Sequence[str]) 
 
     Those are of `FREE_ON_RESUME`. Raises UserError for another one, unless it says what the run has anyway.
     """
-    saved = saved | {"model": {"tone": NO_PART, "grain": NO_PART} | saved["model"]}  # runs from before there were such
+    saved = saved | {"model": BEFORE | saved["model"]}
     whole, ours, theirs = OmegaConf.create(saved), OmegaConf.create(plain(cfg)), None
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group.replace("/", ".")

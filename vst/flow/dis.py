@@ -20,7 +20,7 @@ def dis_flow(a: Tensor, b: Tensor, preset: str = "medium") -> Tensor:
     """Estimate the flow from `a` to `b` by dense inverse search (Kroeger et al., ECCV 2016).
 
     Args:
-        a, b: (3, H, W) RGB in [0, 1], H and W at least 16.
+        a, b: (3, H, W) RGB or (1, H, W) grey in [0, 1], H and W at least 16.
         preset: one of OpenCV's: "ultrafast", "fast" or "medium".
 
     Returns:
@@ -51,4 +51,5 @@ class DIS:
 
 def _grey(image: Tensor) -> np.ndarray:
     pixels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return cv2.cvtColor(np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0)), cv2.COLOR_RGB2GRAY)
+    pixels = np.ascontiguousarray(pixels.cpu().numpy().transpose(1, 2, 0))
+    return pixels[..., 0] if pixels.shape[-1] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

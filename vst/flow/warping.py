@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from kornia.geometry.transform import remap
 from torch import Tensor
 
 
@@ -19,6 +18,8 @@ def warp(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         The warped image (B, C, H, W) in the type of `image`, border pixels repeated outside of the frame, and
         `inside` (B, 1, H, W) in float32: 1 where the sampled point lies within the frame, else 0.
     """
+    from kornia.geometry.transform import remap  # takes a second to import, and what only paints does not need it
+
     assert flow.shape == (image.shape[0], 2, *image.shape[2:]), (image.shape, flow.shape)
     height, width = image.shape[-2:]
     # Coordinates pass through [-1, 1] and back: in float32 that alone changes white noise by 3e-5 at 256

@@ -19,7 +19,7 @@ from vst.losses.penalties import R1, GradientPenalty, JacobianPenalty, Penalty
 from vst.losses.perceptual import AdaINStatistics, FeatureFrameDifference, FeatureGram, FeatureReconstruction
 from vst.losses.regularity import RangePenalty, TotalVariation
 from vst.losses.style import DiscriminatorGram, RandomFilterGram, SlicedWasserstein
-from vst.losses.temporal import FeatureWarp, FrameDifference, LongTerm, RelaxedLuminance, WarpConsistency
+from vst.losses.temporal import FeatureWarp, FrameDifference, LongTerm, RelativeWarp, RelaxedLuminance, WarpConsistency
 
 __all__ = [
     "R1",
@@ -52,6 +52,7 @@ __all__ = [
     "PixelL1",
     "RandomFilterGram",
     "RangePenalty",
+    "RelativeWarp",
     "RelaxedLuminance",
     "ShiftEquivariance",
     "SlicedWasserstein",

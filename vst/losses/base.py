@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -79,6 +79,9 @@ class LossTerm(nn.Module):
     def weight_at(self, progress: float) -> float:
         return self.weight * (self.schedule(progress) if self.schedule else 1.0)
 
+    def set_style(self, pictures: Sequence[Tensor], perceive: Callable[[Tensor], dict[str, Tensor]] | None) -> None:
+        """Take what the term needs of the whole pictures of the style, (3, H, W) in [0, 1], before training."""
+
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         raise NotImplementedError
 
@@ -102,6 +105,13 @@ class LossSet(nn.Module):
         assert features is not None or not self.taps, "terms with taps need a feature network"
         if features is not None:
             features.check(self.taps)
+
+    @torch.no_grad()
+    def set_style(self, pictures: Sequence[Tensor]) -> None:
+        """Show the terms the whole pictures of the style, (3, H, W) in [0, 1]: new runs and resumed ones."""
+        perceive = None if self.features is None else Perception(self.features, self.taps)
+        for term in self.terms.values():
+            term.set_style(pictures, perceive)
 
     def forward(self, batch: ClipBatch, outputs: Outputs, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         values: dict[str, Tensor] = {}

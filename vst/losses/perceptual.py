@@ -40,8 +40,7 @@ class FeatureTerm(LossTerm):
     def seen(self, outputs: Outputs, pictures: Tensor) -> list[Tensor]:
         """The features of pictures (N, 3, H, W) at each tap."""
         assert outputs.perceive is not None, "this term needs a LossSet with a feature network"
-        features = outputs.perceive(pictures)
-        return [features[tap] for tap in self.taps]
+        return _at(outputs.perceive(pictures), self.taps)
 
     def mean_over_taps(self, distance: Callable[[Tensor, Tensor], Tensor], a: list[Tensor], b: list[Tensor]) -> Tensor:
         return torch.stack([distance(x, y) for x, y in zip(a, b, strict=True)]).mean()
@@ -67,13 +66,50 @@ class FeatureReconstruction(FeatureTerm):
 
 class FeatureGram(FeatureTerm):
     """|G(result) - G(style)|^2 / |G(style)|^2, G the Gram matrix of features: Gatys et al. 2016, Eqs. 3-5; Johnson et
-    al. 2016, Eq. 4. Gram matrices are means over the batch, so a collection is met on the average."""
+    al. 2016, Eq. 4. The style's are those of its whole pictures.
+
+    The share `each` compares every result with one picture, drawn anew; the rest compares the mean Gram matrix of the
+    batch with that of all pictures, which leaves a batch its variety: a dark photograph need not have the light tones.
+
+    Args:
+        weight, taps, schedule: see FeatureTerm.
+        each: in [0, 1].
+    """
+
+    def __init__(
+        self,
+        weight: float,
+        taps: Sequence[str] = STYLE_TAPS,
+        each: float = 0.0,
+        schedule: Callable[[float], float] | None = None,
+    ) -> None:
+        super().__init__(weight, taps, schedule)
+        if not 0 <= each <= 1:
+            raise ValueError(f"each: {each} does not lie between 0 and 1")
+        self.each = each
+        self._grams: list[Tensor] = []
+
+    def set_style(self, pictures: Sequence[Tensor], perceive: Callable[[Tensor], dict[str, Tensor]] | None) -> None:
+        assert perceive is not None, "this term needs a LossSet with a feature network"
+        seen = [[gram(features) for features in _at(perceive(picture[None]), self.taps)] for picture in pictures]
+        self._grams = [torch.stack(grams) for grams in zip(*seen, strict=True)]
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        def distance(a: Tensor, b: Tensor) -> Tensor:
-            return relative_distance(gram(a), gram(b))
+        results = self.seen(outputs, outputs.still)
+        if not self._grams:
+            styles = [gram(features)[None] for features in self.seen(outputs, batch.style)]
+        else:
+            styles = [grams.to(batch.style.device) for grams in self._grams]
+        drawn = torch.randint(len(styles[0]), (len(results[0]),)).tolist()
+        return torch.stack([self._distance(*both, drawn) for both in zip(results, styles, strict=True)]).mean()
 
-        return self.mean_over_taps(distance, self.seen(outputs, outputs.still), self.seen(outputs, batch.style))
+    def _distance(self, results: Tensor, styles: Tensor, drawn: Sequence[int]) -> Tensor:
+        """Features (B, C, h, w) and the Gram matrices (N, C, C) of pictures, of which each result has one `drawn`."""
+        together = relative_distance(gram(results), styles.mean(0))
+        if self.each == 0:
+            return together
+        apart = [relative_distance(gram(one[None]), styles[n]) for one, n in zip(results, drawn, strict=True)]
+        return together + self.each * (torch.stack(apart).mean() - together)
 
 
 class AdaINStatistics(FeatureTerm):
@@ -111,6 +147,10 @@ class FeatureFrameDifference(FeatureTerm):
 
         result, photo = (self.seen(outputs, x.flatten(0, 1)) for x in (outputs.clip, batch.frames))
         return self.mean_over_taps(distance, result, photo)
+
+
+def _at(features: dict[str, Tensor], taps: Sequence[str]) -> list[Tensor]:
+    return [features[tap] for tap in taps]
 
 
 def _mean_and_deviation(features: Tensor) -> Tensor:

@@ -32,6 +32,23 @@ class WarpConsistency(LossTerm):
         return masked_mean(error.abs() + 4 * error.square(), valid)
 
 
+class RelativeWarp(LossTerm):
+    """mean M |o_t - W(o_t-1)|^2 / mean |grad o|^2, the denominator without gradient.
+
+    A plain warping error is won by painting less: half of the contrast is a quarter of the error. Relative to the
+    energy of the picture's own gradients, which is what a displacement by a pixel would change, contrast is neither
+    punished nor rewarded. Needs the clip's flow.
+    """
+
+    least_frames = 2
+
+    def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
+        error, valid = warp_error(outputs.clip, batch)
+        clip = outputs.clip.detach().float()
+        detail = sum(clip.diff(dim=axis).square().mean() for axis in (-1, -2))
+        return masked_mean(error.square(), valid) / detail.clamp_min(1e-6)
+
+
 class RelaxedLuminance(LossTerm):
     """mean M |(o_t - W(o_t-1)) - Y(x_t - W(x_t-1))|^2, Y the luminance, the same for each channel.
 

@@ -2,9 +2,11 @@
 
 from vst.networks.build import NO_PART, build_network, build_stylizer
 from vst.networks.discriminators import MultiScaleDiscriminator, PatchDiscriminator
-from vst.networks.generators import ResidualGenerator
+from vst.networks.flow_grain import FlowGrain
+from vst.networks.generators import ResidualGenerator, TwoScaleGenerator
 from vst.networks.grain import CameraGrain
 from vst.networks.guided import GuidedGenerator
+from vst.networks.motion import DenseMotion
 from vst.networks.stylizer import Stylizer
 from vst.networks.temporal import AlignedConvGRU, ConvGRU, Stateless
 from vst.networks.tone import SlowTone
@@ -14,6 +16,8 @@ __all__ = [
     "AlignedConvGRU",
     "CameraGrain",
     "ConvGRU",
+    "DenseMotion",
+    "FlowGrain",
     "GuidedGenerator",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
@@ -21,6 +25,7 @@ __all__ = [
     "SlowTone",
     "Stateless",
     "Stylizer",
+    "TwoScaleGenerator",
     "build_network",
     "build_stylizer",
 ]

@@ -1,12 +1,13 @@
-"""A frozen feature network for losses and metrics: VGG-19 (Simonyan & Zisserman 2015, configuration E) with named taps.
+"""Frozen feature networks for losses and metrics, with named taps: the face of all, and VGG-19 (Simonyan & Zisserman
+2015, configuration E).
 
-Weights are the user's own: a file, or torchvision's download on the word `torchvision`. It is not exported by
-`vst.networks`, so no checkpoint can have one built.
+Weights of VGG-19 are the user's own: a file, or torchvision's download on the word `torchvision`. The package's own
+network is in `vst.networks.perception`. Neither is exported by `vst.networks`, so no checkpoint can have one built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +15,69 @@ from torch import Tensor, nn
 from vst.errors import UserError, suggest
 from vst.weights import read_state_dict
 
-BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions between two poolings
-TAPS = tuple(f"relu{block}_{i}" for block, (_, depth) in enumerate(BLOCKS, 1) for i in range(1, depth + 1))
+Blocks = Sequence[tuple[int, int]]  # channels and convolutions between two poolings
+
+
+def names_of(blocks: Blocks) -> tuple[str, ...]:
+    """Names of the taps, as the literature counts them: relu3_1 is the first activation behind the second pooling."""
+    return tuple(f"relu{block}_{i}" for block, (_, depth) in enumerate(blocks, 1) for i in range(1, depth + 1))
+
+
+BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+TAPS = names_of(BLOCKS)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in RGB of [0, 1]
 PREFIX = "features."
 
 
-class VGG19Features(nn.Module):
+class FeatureNetwork(nn.Module):
     """`forward(pictures (N, 3, H, W), taps) -> {tap: features (N, C, h, w)}`, gradient to the pictures only.
 
     Pictures are RGB in [0, 1], at least 16x16; taps are names like `relu4_1`, after the ReLU. The network runs as far
-    as the deepest tap. Scales of features differ between files (torchvision's, or "normalised" to a mean of 1), so what
-    compares them should be relative.
+    as the deepest tap. It moves with its module and is otherwise no part of it: absent from parameters, state and
+    train().
 
-    The network moves with its module and is otherwise no part of it: absent from parameters, state and train().
+    Args:
+        convolutions: in order, with their weights.
+        names: of their taps; all that the architecture has may be more.
+        known: those of the architecture.
+        source: where the weights are from, for messages.
+    """
+
+    def __init__(
+        self, convolutions: Sequence[nn.Conv2d], names: tuple[str, ...], known: tuple[str, ...], source: str
+    ) -> None:
+        super().__init__()
+        self.covered, self._known, self.source = names, known, source
+        # Held in a tuple: modules inside of one are not registered.
+        self._network = (_Frozen(list(convolutions[: len(names)]), names),)
+
+    def check(self, taps: Iterable[str]) -> None:
+        """Raise UserError for a tap that the network does not have or that its weights do not reach."""
+        taps, known = list(taps), self._known
+        unknown = [tap for tap in taps if tap not in known]
+        if unknown:
+            near = suggest(unknown[0], known)
+            raise UserError(f"tap '{unknown[0]}': {self.title} has none of this name{near}: {', '.join(known)}")
+        deepest = max(taps, key=known.index, default=known[0])
+        if deepest not in self.covered:
+            raise UserError(
+                f"weights={self.source}: reach as far as {self.covered[-1]}, and {deepest} is asked for; give a file "
+                f"that goes deeper, or taps up to {self.covered[-1]}"
+            )
+
+    def forward(self, pictures: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
+        return self._network[0](pictures, frozenset(taps))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FeatureNetwork:
+        self._network[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+
+class VGG19Features(FeatureNetwork):
+    """VGG-19 from given weights.
+
+    Scales of features differ between files (torchvision's, or "normalised" to a mean of 1), so what compares them
+    should be relative.
 
     Args:
         weights: file with a state dict in torchvision's layout (`features.0.weight`, ...), whole or cut after some
@@ -39,35 +89,13 @@ class VGG19Features(nn.Module):
         UserError: no such file, not weights, or weights of another network.
     """
 
+    title = "VGG-19"
+
     def __init__(self, weights: str, width: float = 1.0) -> None:
-        super().__init__()
-        self.source = str(weights)
-        state, layers = _state(self.source), _layers(width)
-        self.covered = _fit(state, layers, self.source, width)
-        # Held in a tuple: modules inside of one are not registered.
-        self._network = (_Frozen(layers[: len(self.covered)], self.covered),)
-
-    def check(self, taps: Iterable[str]) -> None:
-        """Raise UserError for a tap that VGG-19 does not have or that the file does not reach."""
-        taps = list(taps)
-        unknown = [tap for tap in taps if tap not in TAPS]
-        if unknown:
-            raise UserError(
-                f"tap '{unknown[0]}': VGG-19 has none of this name{suggest(unknown[0], TAPS)}: {TAPS[0]} to {TAPS[-1]}"
-            )
-        deepest = max(taps, key=TAPS.index, default=TAPS[0])
-        if deepest not in self.covered:
-            raise UserError(
-                f"weights={self.source}: reach as far as {self.covered[-1]}, and {deepest} is asked for; give a file "
-                f"that goes deeper, or taps up to {self.covered[-1]}"
-            )
-
-    def forward(self, pictures: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
-        return self._network[0](pictures, frozenset(taps))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> VGG19Features:
-        self._network[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        source = str(weights)
+        blocks = [(max(1, round(full * width)), depth) for full, depth in BLOCKS]
+        state, layers = _state(source), layers_of(blocks)
+        super().__init__(layers, _fit(state, layers, source, width), TAPS, source)
 
 
 class _Frozen(nn.Module):
@@ -85,7 +113,7 @@ class _Frozen(nn.Module):
         for name, convolution in self.convolutions.items():
             if len(seen) == len(taps):
                 break
-            if name.endswith("_1") and name != TAPS[0]:
+            if name.endswith("_1") and name != "relu1_1":
                 x = nn.functional.max_pool2d(x, 2)
             x = nn.functional.relu(convolution(x))
             if name in taps:
@@ -93,13 +121,10 @@ class _Frozen(nn.Module):
         return seen
 
 
-def _layers(width: float) -> list[nn.Conv2d]:
-    layers, channels = [], 3
-    for full, depth in BLOCKS:
-        for _ in range(depth):
-            layers.append(nn.utils.skip_init(nn.Conv2d, channels, max(1, round(full * width)), 3, padding=1))
-            channels = layers[-1].out_channels
-    return layers
+def layers_of(blocks: Blocks) -> list[nn.Conv2d]:
+    """The convolutions, 3x3, with weights that are still to be given."""
+    widths = [width for width, depth in blocks for _ in range(depth)]
+    return [nn.utils.skip_init(nn.Conv2d, *pair, 3, padding=1) for pair in zip([3, *widths], widths, strict=False)]
 
 
 def _numbers() -> list[int]:

@@ -71,3 +71,74 @@ class ResidualGenerator(nn.Module):
         gate = F.interpolate(torch.sigmoid(gate), scale_factor=self.stride, mode="bilinear", align_corners=False)
         repainted = self.lowpass(frames + F.pixel_shuffle(residual, self.stride))
         return repainted + gate * (frames - self.lowpass(frames))
+
+
+class TwoScaleGenerator(nn.Module):
+    """Residual generator that thinks at a quarter of the resolution and paints at a half.
+
+    Like `ResidualGenerator` it splits the picture, x = low(x) + (x - low(x)), and it gives back low(x) + r + gate *
+    (x - low(x)). The strokes r are painted at a half of the resolution, where the features of the quarter meet the
+    frame once more. Each pixel shuffle (Shi et al. 2016) is followed by a low-pass with nulls at the frequencies of its
+    lattice, and the first one starts alike in all of its phases (Aitken et al. 2017): texture losses are glad to be
+    satisfied by a fixed screen.
+
+    Args:
+        width: channels of the features at a quarter.
+        num_blocks: residual blocks there; their dilations run 1, 2, 4, 1, 2, 4, ...
+        half: channels at a half.
+        norm, inner, grain: see `ResidualGenerator`.
+    """
+
+    stride = 4
+
+    def __init__(
+        self,
+        width: int,
+        num_blocks: int,
+        half: int = 32,
+        norm: str = "none",
+        inner: int | None = None,
+        grain: int = 0,
+    ) -> None:
+        super().__init__()
+        self.width, self.grain = width, grain
+        self.contrast = LocalContrast(3, floor=0.03)
+        self.stem = nn.Conv2d(3 * 4**2 + 3 + grain, width, 3, padding=1)
+        self.norm = normalisation(norm, width)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm, inner) for i in range(num_blocks)))
+        self.up = nn.Conv2d(width, 4 * half, 3, padding=1)
+        self.smooth = lattice_lowpass(half, 2)
+        self.meet = nn.Conv2d(half + 3 * 2**2, half, 3, padding=1)
+        self.paint = nn.Conv2d(half, half, 3, padding=1)
+        self.head = nn.Conv2d(half, 3 * 2**2 + 1, 3, padding=1)
+        self.lowpass, self.strokes = lattice_lowpass(3, 4), lattice_lowpass(3, 2)
+        with torch.no_grad():
+            self.up.weight.copy_(self.up.weight[::4].repeat_interleave(4, dim=0))
+            self.up.bias.copy_(self.up.bias[::4].repeat_interleave(4))
+            self.paint.weight.mul_(0.3)
+            self.head.weight.mul_(0.1)
+            self.head.bias.copy_(torch.tensor([0.0] * 12 + [-1.0]))
+
+    @property
+    def grain_cell(self) -> int:
+        """Pixels along each side of a place of the grain."""
+        return self.stride
+
+    def encode(self, frames: Tensor, grain: Tensor | None = None) -> Tensor:
+        """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4, and their grain (N, grain, H/4, W/4), None for zeros
+        -> features (N, width, H/4, W/4)."""
+        contrast = self.contrast(F.avg_pool2d(frames, 4))
+        if grain is None:
+            grain = contrast.new_zeros(len(contrast), self.grain, *contrast.shape[2:])
+        x = torch.cat([F.pixel_unshuffle(frames - 0.5, 4), contrast, grain], dim=1)
+        return self.blocks(F.relu(self.norm(self.stem(x))))
+
+    def decode(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Features (N, width, H/4, W/4) and their frames (N, 3, H, W) -> picture (N, 3, H, W), about [0, 1]."""
+        x = F.relu(self.smooth(F.pixel_shuffle(self.up(features), 2)))
+        x = F.relu(self.meet(torch.cat([x, F.pixel_unshuffle(frames - 0.5, 2)], dim=1)))
+        x = x + F.relu(self.paint(x))
+        residual, gate = self.head(x).split([3 * 2**2, 1], dim=1)
+        gate = F.interpolate(torch.sigmoid(gate), scale_factor=2, mode="bilinear", align_corners=False)
+        low = self.lowpass(frames)
+        return self.strokes(low + F.pixel_shuffle(residual, 2)) + gate * (frames - low)

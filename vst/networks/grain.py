@@ -40,11 +40,10 @@ _ALL = 0.6  # share of the second frame that moves by itself, from which on it i
 _REST = 0.97  # what is left of it one frame later
 
 
-class CameraGrain(nn.Module):
-    """Noise for each place of the features, carried along by an estimate of the camera's motion.
+class Grain(nn.Module):
+    """A plane of noise and where in it films begin; see `CameraGrain` and `vst.networks.FlowGrain`.
 
-    The first half of the channels has grains of about three places, the second of twelve. They keep their size: what a
-    zoom enlarges is forgotten slowly.
+    The first half of the channels has grains of about three places, the second of twelve.
 
     Args:
         channels: of the noise, an even number.
@@ -82,7 +81,7 @@ class CameraGrain(nn.Module):
         finally:
             self.origin = before
 
-    def repeat(self, other: "CameraGrain | None") -> None:
+    def repeat(self, other: "Grain | None") -> None:
         """Have the noise that another one has, or none where that is none or of another kind."""
         same = other is not None and (other.channels, other.cell, other.streak) == (
             self.channels,
@@ -90,6 +89,19 @@ class CameraGrain(nn.Module):
             self.streak,
         )
         self.strength, self.origin = (other.strength, other.origin) if same else (0.0, self.origin)
+
+    def at(self, x: Tensor, y: Tensor, share: Tensor | float = 1.0) -> Tensor:
+        """Noise (B, C, rows, columns) at places (B, rows, columns) of the plane, times `share` and the strength, of
+        deviation 1 at most, in multiples of 1 / STEPS within [-4, 4)."""
+        noise = sampled(self.plane.expand(len(x), -1, -1, -1), x % PERIOD + 0.5, y % PERIOD + 0.5)
+        return (noise * share * (self.strength * STEPS)).round().clamp(-128, 127) / STEPS
+
+
+class CameraGrain(Grain):
+    """Noise for each place of the features, carried along by an estimate of the camera's motion.
+
+    Grains keep their size: what a zoom enlarges is forgotten slowly. Arguments: see `Grain`.
+    """
 
     @torch.no_grad()
     def follow(self, frames: Tensor, state: GrainState | None) -> GrainState:
@@ -127,12 +139,11 @@ class CameraGrain(nn.Module):
         _, pose, unrest = state
         y, x = (torch.arange(count, device=pose.device) + 0.5 for count in places)
         y, x = y[:, None] * self.cell - border, x * self.cell - border  # pixels of the frame
-        rest = 1 - _sampled(unrest.clamp_min(0), x / _block_side(size), y / _block_side(size))
+        rest = 1 - sampled(unrest.clamp_min(0), x / _block_side(size), y / _block_side(size))
         x, y = x - size[1] / 2, y - size[0] / 2
         s_x, s_y, t_x, t_y = pose[:, :, None, None].unbind(1)
         on_x, on_y = ((s_x * x - s_y * y + t_x) / self.cell, (s_y * x + s_x * y + t_y) / self.cell)
-        noise = _sampled(self.plane.expand(len(pose), -1, -1, -1), on_x % PERIOD + 0.5, on_y % PERIOD + 0.5)
-        return (noise * rest * (self.strength * STEPS)).round().clamp(-128, 127) / STEPS
+        return self.at(on_x, on_y, rest)
 
     def _first_pose(self, batch: int) -> Tensor:
         return self.plane.new_tensor([1.0, 0.0, *self.origin]).repeat(batch, 1)
@@ -197,10 +208,10 @@ def _drawn_out(plane: Tensor, heights: Tensor, streak: int) -> Tensor:
         x = torch.arange(PERIOD, device=plane.device) + 0.5
         y = x[:, None]
         for step in range(1, streak + 1):
-            dx, dy = _sampled(along, x % PERIOD + 1, y % PERIOD + 1)[0]
+            dx, dy = sampled(along, x % PERIOD + 1, y % PERIOD + 1)[0]
             x, y = x + way * dx, y + way * dy
             nearness = (1 + np.cos(np.pi * step / (streak + 1))) / 2
-            total = total + nearness * _sampled(plane, x % PERIOD + 1, y % PERIOD + 1)
+            total = total + nearness * sampled(plane, x % PERIOD + 1, y % PERIOD + 1)
     return total
 
 
@@ -223,7 +234,7 @@ def _blocks(view: Tensor) -> Tensor:
     return F.avg_pool2d(view, _BLOCK, ceil_mode=True)
 
 
-def _sampled(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def sampled(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """`picture` (B, C, h, w) at (x, y) that broadcast to (B or none, rows, columns); samples lie at .5, 1.5, ..."""
     height, width = picture.shape[-2:]
     grid = torch.stack(torch.broadcast_tensors(x * (2 / width) - 1, y * (2 / height) - 1), -1)

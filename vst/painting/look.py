@@ -31,7 +31,8 @@ class Look:
         preserve_color: share of the input's chroma under the painting's luma.
         palette: RGB colours, 0 to 255, that the painting is pulled towards; a single one tints it.
         palette_strength: how far; 1 leaves no colour that is not a mixture of neighbours in the palette.
-        scale: resolution that the network sees over the frame's: less makes broader strokes, and is faster.
+        scale: resolution that the network sees over that which it has learned, or the frame's where that is smaller:
+            less makes broader strokes, and is faster.
         blend: another style and its share, 0 to 1, while one fades into the other.
     """
 

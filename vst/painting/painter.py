@@ -29,7 +29,8 @@ class Painter:
         painter = Painter({"scream": open_engine("scream.pt"), "wave": open_engine("wave.pt")}, Look(strength=0.7))
 
     A look may be assigned at any time and from any thread; it takes effect at the next frame. A style that comes in
-    starts with a fresh memory, and so do all at a change of `scale`.
+    starts with a fresh memory, and so do all at a change of `scale`. A frame is painted at the size that the networks
+    have learned to paint, or its own where that is smaller or nothing is known of it, times `scale`.
 
     Args:
         engines: style -> engine, each with a memory of its own.
@@ -58,6 +59,8 @@ class Painter:
         self._wrap = wrap
         self._voices = {name: _Voice(Wrapped(engine) if wrap else engine) for name, engine in engines.items()}
         self._stride = lcm(*(voice.engine.stride for voice in self._voices.values())) if wrap else 1
+        learned = [getattr(getattr(engine, "info", None), "short_side", 0) for engine in engines.values()]
+        self._short_side = 0 if 0 in learned else max(learned)
         self._stillness = StillnessFilter(wrap)
         self._timeline = timeline
         self._border: np.ndarray | None = None
@@ -151,6 +154,8 @@ class Painter:
         return {other: 1.0} if share == 1 else {style: 1 - share, other: share}
 
     def _inner_size(self, width: int, height: int, scale: float) -> tuple[int, int]:
+        if self._short_side:  # strokes are a share of the picture, whatever its size
+            scale *= min(1.0, self._short_side / min(width, height))
         least = MIN_SIDE if scale < 1 else 0  # a small frame is refused by the engine, which says why
         across = max(round(width * scale / self._stride), ceil(least / self._stride)) * self._stride
         return across, max(round(height * scale), least)

@@ -14,8 +14,9 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
-from vst.runtime.grain import NONE, ByteGrain
+from vst.runtime.grain import NONE, ByteFlowGrain, ByteGrain
 from vst.runtime.graph import GraphInfo, add_border, unpack
+from vst.runtime.motion import ByteMotion
 from vst.runtime.tone import ByteTone, PlaneTone
 
 MIN_SIDE = 16
@@ -65,7 +66,11 @@ class Engine(ABC):
         self._tone: ByteTone | PlaneTone | None = None
         self._planes = planes
         self._toned: np.ndarray | None = None  # what a graph takes as `tone`
-        self._grain = ByteGrain(info.grain, info.grain_cell, info.grain_streak, planes) if info.grain else None
+        self._motion = ByteMotion(info.motion, info.motion_rows, info.history) if info.motion else None
+        self._grain: ByteGrain | ByteFlowGrain | None = None
+        if info.grain:
+            kind = info.grain, info.grain_cell, info.grain_streak
+            self._grain = ByteFlowGrain(*kind) if info.grain_flows else ByteGrain(*kind, planes)
         self._grain_strength = 1.0
         self._grained: np.ndarray | None = None  # what a graph takes as `grain`
         if info.toned:
@@ -84,7 +89,7 @@ class Engine(ABC):
         It paints what this one paints, but for the detail of colours that 4:2:0 does not keep and for colours beyond
         their range, which are cut off in another space. Asked again, it is the same engine.
         """
-        if planes not in self._of_planes and self._opens_planes is not None:
+        if planes not in self._of_planes and self._motion is None and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
             self._of_planes[planes].grain_strength = self._grain_strength
         return self._of_planes.get(planes)
@@ -112,9 +117,11 @@ class Engine(ABC):
             height, width = frame.shape[:2]
         self.fit(height, width)
         frame = np.ascontiguousarray(frame)
+        motion = None if self._motion is None else self._motion.follow(frame, self._first)
         if self._grain is not None:
             places = self.info.grain_shape(*self.info.bordered(height, width))[1:3]
-            self._grained = self._grain(frame, self._first, self.info.border, places)
+            about = (frame,) if motion is None else (motion, self._motion.cell(frame))
+            self._grained = self._grain(*about, self._first, self.info.border, places)
         if self.info.toned:
             self._toned = self._tone(self._planes.samples(frame) if colours is None else colours, self._first)
         elif self._tone is not None:
@@ -123,6 +130,9 @@ class Engine(ABC):
         self._out = out = np.empty_like(frame) if out is None else out
         image = self._run(self._bordered, self._first)[0]
         self._first = False
+        if self._motion is not None:
+            self._motion.accumulate(image[:height, :width], out)
+            return out
         if np.may_share_memory(image, out):
             return out
         parts = zip(planes_of(image), planes_of(out), strict=True) if self.info.planes else [(image, out)]
@@ -178,17 +188,20 @@ class Engine(ABC):
 
     @property
     def film(self) -> list[Tensor]:
-        """What tone and grain know of the film so far, beside the state: moments (1, 7), and the three tensors of the
-        grain, as far as there are such. Set it to go on; it is copied.
+        """What tone, grain and motion know of the film so far, beside the state: moments (1, 7), the tensors of the
+        grain, and those of the motion with the picture before, as far as there are such. Set it to go on; it is copied.
         """
         moments = [] if self._tone is None or self._tone.moments is None else [self._tone.moments]
-        return [*moments, *(self._grain.state or () if self._grain is not None else ())]
+        grain = [] if self._grain is None else self._grain.state or ()
+        return [*moments, *grain, *([] if self._motion is None else self._motion.film)]
 
     @film.setter
     def film(self, film: list[Tensor]) -> None:
         kept = [tensor.clone() for tensor in film]
         if self._tone is not None:
             self._tone.moments = kept.pop(0)
+        if self._motion is not None and kept:
+            self._motion.film, kept = kept[-4:], kept[:-4]
         if self._grain is not None:
             self._grain.state = tuple(kept)
 

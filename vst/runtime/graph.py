@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vst.errors import UserError
+from vst.networks.flow_grain import FlowGrain
 from vst.networks.grain import STEPS
 from vst.networks.stylizer import PADDING, Stylizer
 from vst.planes import PlaneFormat, planes_of
@@ -44,6 +45,11 @@ class GraphInfo:
     then not applied to the frame but given to the graph, `tone` (N, C) with C the channels of the frame, which are
     `TONE_CHANNELS` more (`vst.runtime.tone.PlaneTone`). `grain` channels of noise, 0 for none, come with a frame as
     `grain` (1, H' / grain_cell, W' / grain_cell, grain) uint8 (`vst.runtime.grain`), drawn out by `grain_streak`.
+
+    What the graph does not know of stands here for those who run it: the estimator of `motion` ("" for none), the
+    `motion_rows` that it sees and the `history` that pictures accumulate (`vst.runtime.motion`); `grain_flows` if the
+    motion carries the grain, which else follows the camera; and the `short_side` of the frames that it has learned to
+    paint, 0 for any.
     """
 
     states: tuple[int, ...]
@@ -60,6 +66,11 @@ class GraphInfo:
     grain: int = 0
     grain_cell: int = 0
     grain_streak: int = 0
+    grain_flows: bool = False
+    motion: str = ""
+    motion_rows: int = 0
+    history: float = 0.0
+    short_side: int = 0
 
     @property
     def inputs(self) -> list[str]:
@@ -133,7 +144,10 @@ class GraphInfo:
             name: int(text[name])
             for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell", "grain_streak")
         }
-        return cls(**text | numbers | {"states": states, "tone": tone, "planes": text["planes"] == str(True)})
+        numbers |= {name: int(text[name]) for name in ("motion_rows", "short_side")}
+        numbers |= {"history": float(text["history"])}
+        flags = {name: text[name] == str(True) for name in ("planes", "grain_flows")}
+        return cls(**text | numbers | flags | {"states": states, "tone": tone})
 
 
 def add_border(frame: np.ndarray, info: GraphInfo, out: np.ndarray | None = None) -> np.ndarray:
@@ -253,10 +267,14 @@ class FrameGraph(nn.Module):
         assert planes is None or cell, "planes come in cells"
         self.info = GraphInfo(
             states, generator.stride, PADDING, style, version, precision,
-            reach=looks, tone=tone, cell=cell, planes=planes is not None,
+            reach=looks, tone=tone, cell=cell, planes=planes is not None, short_side=stylizer.short_side or 0,
         )  # fmt: skip
         if grain is not None:
             self.info = replace(self.info, grain=grain.channels, grain_cell=grain.cell, grain_streak=grain.streak)
+            self.info = replace(self.info, grain_flows=isinstance(grain, FlowGrain))
+        if (motion := stylizer.motion) is not None:
+            assert planes is None, "pictures accumulate in RGB"
+            self.info = replace(self.info, motion=motion.estimator, motion_rows=motion.rows, history=motion.history)
         self.info = replace(self.info, bytes_per_pixel=self._bytes_per_pixel())
 
     def forward(self, frame: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:

@@ -1,0 +1,106 @@
+"""Engines of models with motion: they see it on bytes, carry the noise along and accumulate the pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.networks.behaviour import texture
+from vst.memory import load_memory, read_memory
+from vst.networks import DenseMotion, FlowGrain, ResidualGenerator, SlowTone, Stateless, Stylizer
+from vst.planes import PlaneFormat
+from vst.runtime import open_engine
+
+
+def stylizer(estimator="dis", history=0.8):
+    torch.manual_seed(0)
+    generator = ResidualGenerator(8, 1, grain=4)
+    with torch.no_grad():
+        generator.head.weight.mul_(20)
+    return Stylizer(generator, Stateless(), SlowTone(), FlowGrain(), DenseMotion(estimator, 60, history)).eval()
+
+
+def film(count=6, size=(120, 162)):
+    """A pan by (3, 1) pixels a frame, (H, W, 3) uint8 each."""
+    wide = (texture(size[0] + 40, size[1] + 60, 3)[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+    places = [(10 + t, 10 + 3 * t) for t in range(count)]
+    return [np.ascontiguousarray(wide[y : y + size[0], x : x + size[1]]) for y, x in places]
+
+
+@torch.inference_mode()
+def painted_by(model, frames):
+    state, made = None, []
+    for frame in frames:
+        picture, state = model(torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255, None, state)
+        made.append((picture[0].permute(1, 2, 0) * 255).round().numpy())
+    return made
+
+
+@pytest.mark.parametrize("estimator", ["dis", "lucas_kanade"])
+@pytest.mark.parametrize("name", ["torch", "onnxruntime", "openvino"])
+def test_engines_give_the_frames_of_the_stylizer(name, estimator):
+    if name != "torch":
+        pytest.importorskip(name)
+    model, frames = stylizer(estimator), film()
+    engine = open_engine(model, name)
+    made = [engine(frame).copy() for frame in frames]
+    apart = [np.abs(a.astype(float) - b) for a, b in zip(made, painted_by(model, frames), strict=True)]
+    # Bytes round what is seen, and OpenCV warps in steps of a 32nd of a pixel.
+    assert all(difference.mean() < 1 and np.quantile(difference, 0.99) <= 8 for difference in apart)
+    anew = painted_by(stylizer(history=0), frames)
+    without = [np.abs(a.astype(float) - b).mean() for a, b in zip(made, anew, strict=True)]
+    assert min(without[2:]) > 2 * max(difference.mean() for difference in apart), "history is to be seen"
+
+
+def test_the_memory_of_an_engine_holds_the_motion():
+    model, frames = stylizer(), film(7)
+    whole, halves = open_engine(model), open_engine(model)
+    expected = [whole(frame).copy() for frame in frames]
+    for frame in frames[:4]:
+        halves(frame)
+    memory, other = read_memory(halves), open_engine(model)
+    other(frames[0])
+    load_memory(other, memory)
+    for frame, picture in zip(frames[4:], expected[4:], strict=True):
+        assert np.array_equal(other(frame), picture)
+
+
+def test_a_reset_forgets_the_picture_before():
+    engine, frames = open_engine(stylizer()), film(4)
+    first = engine(frames[3]).copy()
+    engine.reset()
+    for frame in frames[:3]:
+        engine(frame)
+    assert not np.array_equal(engine(frames[3]), first)
+    engine.reset()
+    assert np.array_equal(engine(frames[3]), first)
+
+
+def test_an_exported_file_says_its_motion(tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    from vst.runtime.formats import write_onnx
+    from vst.runtime.graph import FrameGraph
+
+    graph = FrameGraph(stylizer())
+    write_onnx(graph, tmp_path / "model.onnx")
+    engine = open_engine(tmp_path / "model.onnx")
+    assert engine.info == graph.info
+    assert (engine.info.motion, engine.info.motion_rows, engine.info.history) == ("dis", 60, 0.8)
+    assert engine.info.grain_flows
+    here = open_engine(stylizer())
+    for frame in film(3):
+        assert np.abs(engine(frame).astype(int) - here(frame)).max() <= 2
+
+
+def test_there_are_no_engines_of_planes():
+    """Pictures accumulate in RGB; who asks for planes paints those."""
+    assert open_engine(stylizer()).for_planes(PlaneFormat(0.2126, 0.0722, False), (64, 48)) is None
+
+
+def test_tiles_see_one_motion():
+    model, frames = stylizer(), film(4, (160, 240))
+    whole, tiled = open_engine(model), open_engine(model, tile=64)
+    for frame in frames:
+        assert np.abs(whole(frame).astype(int) - tiled(frame)).max() <= 1
+    assert tiled.tiles > 1
