@@ -29,6 +29,7 @@ from vst.video.stills import PictureError, Still, read_still
 
 ZOOM = (0.8, 1.25)
 GREY = 3.0  # mean difference between the largest and the smallest channel, of 255: that of a grey JPEG is below
+FLAT = 1.5  # deviation of every channel, in levels of 256, below which a picture is of one colour
 DEFAULT_ARTIST = "swirl"
 WIKIART_VARIABLE = "VST_WIKIART"
 WIKIART_FOLDER = Path("data/wikiart")
@@ -81,6 +82,7 @@ class Pictures:
         self._notes: dict[int, str] = {}
         self._enlarged: set[int] = set()
         self._colourful: dict[int, bool] = {}
+        self._flat: dict[int, bool] = {}
 
     @property
     def count(self) -> int:
@@ -131,6 +133,8 @@ class Pictures:
             notes = [f"{_label(self._items[k])}: {note}" for k, note in sorted(self._notes.items())]
             rest = f" and {len(notes) - 5} more" if len(notes) > 5 else ""
             _log.warning("style pictures: %s%s", ", ".join(notes[:5]), rest)
+        if self.count == 1 and any(self._flat.values()):
+            _log.warning("style pictures: %s is of one colour all over, there are no strokes to learn", self._origin)
         if len(self._colourful) == self.count and not any(self._colourful.values()):
             _log.warning(
                 "style pictures: no picture has colour (%s), so results will have little; give coloured ones if that "
@@ -162,6 +166,7 @@ class Pictures:
         if still.note is not None:
             self._notes[index] = still.note
         self._colourful[index] = float(np.ptp(picture, axis=2).mean()) >= GREY
+        self._flat[index] = float(picture.std(axis=(0, 1)).max()) < FLAT
         short = min(picture.shape[:2])
         if short < self.crop:
             self._enlarged.add(index)

@@ -413,3 +413,14 @@ def test_painted_mistakes_are_one_line():
     one_line(lambda: PaintedStyle("mozaic"), "mozaic", "did you mean 'mosaic'")
     one_line(lambda: PaintedStyle("mosaic", works=0), "style.works")
     one_line(lambda: PaintedStyle("mosaic", size=8), "style.size", "64")
+
+
+def test_a_picture_of_one_colour_is_named(tmp_path, caplog):
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / "flat.png")
+    ImageStyle(tmp_path / "flat.png", crop=32, short_side=64)
+    assert "flat.png is of one colour all over, there are no strokes to learn" in caplog.text
+    caplog.clear()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "busy.png")
+    ImageStyle(tmp_path / "busy.png", crop=32, short_side=64)
+    assert "one colour" not in caplog.text
