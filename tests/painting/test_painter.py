@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -33,6 +34,38 @@ def test_the_result_goes_where_it_is_wanted_and_the_input_stays() -> None:
         fresh = painter(frame)
         assert np.array_equal(fresh, painter(frame)) and not np.shares_memory(fresh, painter(frame))
         assert not np.shares_memory(fresh, frame)
+
+
+class Learned(Invert):
+    """An engine whose network has learned frames of so many lines."""
+
+    def __init__(self, short_side: int) -> None:
+        super().__init__()
+        self.info = SimpleNamespace(short_side=short_side)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "seen"),
+    [
+        ((1080, 1920), 1, (360, 640)),
+        ((1920, 1080), 1, (640, 360)),
+        ((360, 640), 1, (360, 640)),
+        ((240, 320), 1, (240, 320)),  # nothing is enlarged
+        ((1080, 1920), 0.5, (180, 320)),
+        ((720, 1280), 1.5, (540, 960)),
+    ],
+)
+def test_frames_are_painted_at_the_size_that_was_learned(size, scale, seen) -> None:
+    engine = Learned(360)
+    frame = np.full((*size, 3), 100, np.uint8)
+    painted = Painter({"a": engine}, Look(scale=scale))(frame)
+    assert engine.sizes == [seen] and painted.shape == frame.shape and (painted == 155).all()
+
+
+def test_a_style_that_learned_no_size_decides_for_all() -> None:
+    engines = {"a": Learned(360), "b": Learned(0)}
+    Painter(engines)(np.zeros((720, 1280, 3), np.uint8))
+    assert engines["a"].sizes == [(720, 1280)]
 
 
 def test_strength_blends_with_the_input() -> None:
