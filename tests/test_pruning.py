@@ -15,7 +15,7 @@ from vst.networks import Stylizer, build_stylizer
 from vst.pruning import prune
 from vst.schema import TrainConfig
 
-RESIDUAL, GUIDED = "vst.networks.ResidualGenerator", "vst.networks.GuidedGenerator"
+RESIDUAL, GUIDED, TWO_SCALE = (f"vst.networks.{kind}Generator" for kind in ("Residual", "Guided", "TwoScale"))
 GRAIN = "vst.networks.CameraGrain"
 MEMORIES = {"gru": "ConvGRU", "aligned": "AlignedConvGRU", "none": "Stateless"}
 
@@ -51,7 +51,11 @@ def painted(content: dict) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
-@pytest.mark.parametrize("generator", [{}, {"norm": "instance"}, {"_target_": GUIDED}], ids=["", "norm", "guided"])
+@pytest.mark.parametrize(
+    "generator",
+    [{}, {"norm": "instance"}, {"_target_": GUIDED}, {"_target_": TWO_SCALE}],
+    ids=["", "norm", "guided", "two_scale"],
+)
 def test_pruning_nothing_changes_nothing(memory: str, generator: dict) -> None:
     content = content_of({**model_of(memory, **generator), "tone": {"_target_": "vst.networks.SlowTone"}})
     same = prune(content, 0.0)
@@ -258,3 +262,14 @@ def test_the_game_goes_with_a_teacher() -> None:
     choices = ["experiment=distill", "loss=distill_game", "model/discriminator=multiscale", "teacher=a.pt"]
     cfg = compose_or_explain("train", choices, TrainConfig)
     assert {"adversarial", "distillation", "style"} <= set(cfg.loss.terms)
+
+
+def test_a_generator_of_two_scales_with_a_motion_is_narrowed() -> None:
+    model = model_of("none", 16, _target_=TWO_SCALE, half=8, grain=4) | {
+        "grain": {"_target_": "vst.networks.FlowGrain", "channels": 4, "cell": 4},
+        "motion": {"_target_": "vst.networks.DenseMotion", "rows": 32},
+        "short_side": 360,
+    }
+    small = prune(content_of(model), 0.5)
+    assert small["model"]["generator"]["width"] == 8 and small["model"]["short_side"] == 360
+    assert loaded(small).motion is not None and painted(small).isfinite().all()

@@ -29,6 +29,12 @@ GENERATORS: dict[str, Layout] = {
         r"generator\.(stem|norm)": ("stream", None),
         r"generator\.head": (None, "stream"),
     },
+    "TwoScaleGenerator": {
+        **BLOCKS,
+        r"generator\.(stem|norm)": ("stream", None),
+        r"generator\.up": (None, "stream"),
+        r"generator\.(meet|paint|head)": (None, None),
+    },
     "GuidedGenerator": {
         **BLOCKS,
         r"generator\.(embed|look|strokes\..*|head)": (None, None),
