@@ -40,6 +40,20 @@ class FakeSource(Source):
             start = time.monotonic() if number == 0 else start
 
 
+class PatientSource(FakeSource):
+    """Gives each frame when the one before has arrived at a sink, however long that takes: nothing is to be dropped."""
+
+    def __init__(self, take: Sequence[np.ndarray], sink: "Collector") -> None:
+        super().__init__(take, fps=1000.0)
+        self.sink = sink
+
+    def frames(self, stop: threading.Event) -> Iterator[np.ndarray]:
+        for number, image in enumerate(super().frames(stop)):
+            while len(self.sink.images) < number and not stop.wait(0.001):
+                pass
+            yield image
+
+
 class FakeEngine:
     """Takes `seconds` per frame, or `per_pixel` seconds per pixel, and mixes `level` into what it sees.
 

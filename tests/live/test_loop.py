@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.live.fakes import Collector, FakeEngine, FakeSource, grey_frames, paint
+from tests.live.fakes import Collector, FakeEngine, FakeSource, PatientSource, grey_frames, paint
 from tests.media import pattern_frames
 from vst.errors import UserError
 from vst.live.controls import Controls
@@ -24,10 +24,9 @@ def counts_add_up(report) -> None:
 
 def test_a_fast_engine_paints_every_frame_in_order() -> None:
     sink = Collector()
-    report = paint(FakeSource(grey_frames(40), fps=100), [sink])
-    assert report.painted + report.dropped == 40 and report.dropped <= 4  # a busy machine may lose some
-    levels = [int(image[0, 0, 0]) for image in sink.images]
-    assert levels == sorted(set(levels)) and levels[0] == 0 and levels[-1] == 39 and sink.closed
+    report = paint(PatientSource(grey_frames(40), sink), [sink])
+    assert report.painted == 40 and report.dropped == 0
+    assert [int(image[0, 0, 0]) for image in sink.images] == list(range(40)) and sink.closed
     counts_add_up(report)
 
 
@@ -45,9 +44,9 @@ def test_a_slow_engine_drops_frames_and_the_latency_stays_bounded() -> None:
 def test_a_slow_sink_holds_up_neither_the_painter_nor_another_sink() -> None:
     slow, fast = Collector(seconds=0.1), Collector()
     report = paint(FakeSource(grey_frames(60), fps=60), [slow, fast])
-    assert report.painted > 50
+    assert report.painted > 25  # of 60: a busy machine loses some
     held, free = report.sinks
-    assert held.skipped > 30 and free.skipped <= 3 and len(slow.images) < 15 < len(fast.images)
+    assert len(slow.images) < 15 < len(fast.images) and free.skipped < held.skipped / 4
     assert int(slow.images[-1][0, 0, 0]) == int(fast.images[-1][0, 0, 0]) == 59  # the last one reaches both
     counts_add_up(report)
 
