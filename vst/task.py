@@ -130,8 +130,9 @@ class StyleTransferTask(pl.LightningModule):
         tone = self.stylizer.tone
         if tone is None:
             return
-        if teacher is not None and "tone.mean" in teacher:
-            tone.load_state_dict({name: teacher[f"tone.{name}"] for name in ("mean", "deviation")})
+        theirs = {name: (teacher or {}).get(f"tone.{name}") for name in tone.state_dict()}
+        if all(values is not None for values in theirs.values()):
+            tone.load_state_dict(theirs)
         else:
             tone.set_style(pictures)
         self.ema.module.load_state_dict(self.stylizer.state_dict())

@@ -10,11 +10,13 @@ from vst.networks.motion import DenseMotion
 from vst.networks.stylizer import Stylizer
 from vst.networks.temporal import AlignedConvGRU, ConvGRU, Stateless
 from vst.networks.tone import SlowTone
+from vst.networks.transport import ColourTransport
 
 __all__ = [
     "NO_PART",
     "AlignedConvGRU",
     "CameraGrain",
+    "ColourTransport",
     "ConvGRU",
     "DenseMotion",
     "FlowGrain",

@@ -8,7 +8,7 @@ from vst.networks.flow_grain import FlowGrain
 from vst.networks.grain import Grain
 from vst.networks.motion import DenseMotion, MotionState
 from vst.networks.temporal import State
-from vst.networks.tone import SlowTone
+from vst.networks.tone import Tone
 
 LEAST_SIDE = 64  # pixels; smaller frames show nothing
 PADDING = 24  # pixels of reflected border in eval mode; training crops bring their own margin
@@ -39,7 +39,7 @@ class Stylizer(nn.Module):
         self,
         generator: nn.Module,
         temporal: nn.Module,
-        tone: SlowTone | None = None,
+        tone: Tone | None = None,
         grain: Grain | None = None,
         motion: DenseMotion | None = None,
         short_side: int | None = None,

@@ -17,7 +17,7 @@ from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 from vst.runtime.grain import NONE, ByteFlowGrain, ByteGrain
 from vst.runtime.graph import GraphInfo, add_border, unpack
 from vst.runtime.motion import ByteMotion
-from vst.runtime.tone import ByteTone, PlaneTone
+from vst.runtime.tone import ByteTone, PlaneTone, is_affine
 
 MIN_SIDE = 16
 TILES = (2048, 1024, 512, 256, 128, 64)
@@ -89,7 +89,10 @@ class Engine(ABC):
         It paints what this one paints, but for the detail of colours that 4:2:0 does not keep and for colours beyond
         their range, which are cut off in another space. Asked again, it is the same engine.
         """
-        if planes not in self._of_planes and self._motion is None and self._opens_planes is not None:
+        learned = self.info.short_side
+        if self._motion is not None or not is_affine(self.info.tone) or 0 < learned < min(size):
+            return None
+        if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
             self._of_planes[planes].grain_strength = self._grain_strength
         return self._of_planes.get(planes)

@@ -23,7 +23,7 @@ from vst.planes import PlaneFormat, planes_of
 from vst.runtime.cells import form_of, lowered, to_cells, to_pixels
 from vst.runtime.footprint import WHOLE_FRAME, peak_bytes, reach
 from vst.runtime.grain import NONE
-from vst.runtime.tone import TONE_CHANNELS, tone_values
+from vst.runtime.tone import TONE_CHANNELS, is_affine, tone_values
 from vst.runtime.wire import MIDDLE
 
 LAYOUT = "uint8 RGB, 0 to 255, (1, height, width, 3)"
@@ -259,6 +259,7 @@ class FrameGraph(nn.Module):
         states = self._channels_of_states(generator)
         looks = reach(generator, self.temporal, states)
         tone = tone_values(stylizer.tone)
+        assert planes is None or is_affine(tone), "frames of planes have an affine tone"
         toned = planes is not None and bool(tone)
         self.form = form_of(generator, dtype, anchored, planes, toned).requires_grad_(False)
         self.temporal = lowered(self.temporal, dtype)

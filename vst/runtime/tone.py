@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vst.networks.tone import SlowTone, frame_moments
+from vst.networks.tone import SlowTone, Tone
+from vst.networks.transport import ColourTransport
 from vst.planes import PlaneFormat
 from vst.runtime.wire import COLOURS, MIDDLE, Toned, samples_of_pixels
 
@@ -15,7 +16,7 @@ TONE_CHANNELS = 8  # that cells of planes get for a constant: two of 1, the othe
 
 
 class SlowBytes:
-    """The moments of a film for the tone of its frames, as `vst.networks.SlowTone` follows them.
+    """The statistics of a film for the tone of its frames, as `vst.networks.tone.Tone` follows them.
 
     Args:
         values: of `tone_values`.
@@ -25,19 +26,16 @@ class SlowBytes:
     """
 
     def __init__(self, values: tuple[float, ...]) -> None:
-        pace, max_gain, *style = values
-        self._tone = SlowTone(pace, max_gain).eval()
-        self._tone.mean.copy_(torch.tensor(style[:3]))
-        self._tone.deviation.copy_(torch.tensor(style[3:]))
+        self._tone = tone_of(values)
         self.moments: Tensor | None = None
 
     def _follow(self, pixels: Tensor, first: bool) -> None:
         """Take a frame, (1, 3, H, W) uint8, into the moments of the film."""
-        self.moments = self._tone.follow(frame_moments(pixels, 255), None if first else self.moments)
+        self.moments = self._tone.follow(self._tone.observe(pixels, 255), None if first else self.moments)
 
 
 class ByteTone(SlowBytes):
-    """`vst.networks.SlowTone` of frames (H, W, 3) uint8 RGB.
+    """A tone of frames (H, W, 3) uint8 RGB.
 
     It comes before a frame is bordered or cut into tiles, so that all of them share the statistics of the whole frame.
     """
@@ -51,14 +49,23 @@ class ByteTone(SlowBytes):
         """The frame in the tone of the style; the next call overwrites it. `first`: the film, or a scene, begins."""
         pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]
         self._follow(pixels, first)
-        table = (self._tone.paint(self._levels.T[None, :, :, None].expand(1, 3, 256, 1), self.moments) * 255).round()
         if self._out is None or self._out.shape != frame.shape:
             self._out = np.empty_like(frame)
-        return cv2.LUT(frame, table[0].permute(1, 2, 0).to(torch.uint8).contiguous().numpy(), dst=self._out)
+        if isinstance(self._tone, SlowTone):
+            return cv2.LUT(frame, self._table(), dst=self._out)
+        toned = self._tone.paint(pixels.float() / 255, self.moments)[0].permute(1, 2, 0)
+        np.copyto(self._out, (toned * 255).round().to(torch.uint8).numpy())
+        return self._out
+
+    def _table(self) -> np.ndarray:
+        """What becomes of each level of each channel, (256, 1, 3) uint8."""
+        levels = self._levels.T[None, :, :, None].expand(1, 3, 256, 1)
+        table = (self._tone.paint(levels, self.moments) * 255).round()
+        return table[0].permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
 
 
 class PlaneTone(SlowBytes):
-    """The same for frames of planes (`vst.planes`): not the frames, but the map that a graph applies to their cells.
+    """`vst.networks.SlowTone` of frames of planes (`vst.planes`): the map that a graph applies to their cells.
 
     In RGB the tone is an affine map with a clamp, so without the clamp it is one of Y, U and V. Colours are clamped
     where the chroma has its samples, at the mean of four pixels; luma by its own range (`vst.runtime.wire.Toned`).
@@ -105,8 +112,31 @@ class PlaneTone(SlowBytes):
         return torch.cat(parts, 1).float().numpy()
 
 
-def tone_values(tone: SlowTone | None) -> tuple[float, ...]:
-    """What a graph's metadata say of a tone: pace, max_gain, mean and deviation of the style; () for none."""
+def tone_values(tone: Tone | None) -> tuple[float, ...]:
+    """What a graph's metadata say of a tone, () for none: pace, max_gain, and what it knows of the style.
+
+    That are mean and deviation, or the colours of a transport.
+    """
     if tone is None:
         return ()
-    return (tone.pace, tone.max_gain, *tone.mean.tolist(), *tone.deviation.tolist())
+    style = [tone.mean, tone.deviation] if isinstance(tone, SlowTone) else [tone.colours]
+    return (tone.pace, tone.max_gain, *torch.cat([values.flatten() for values in style]).tolist())
+
+
+def is_affine(values: tuple[float, ...]) -> bool:
+    """Whether the tone that `tone_values` tells of, or none, is an affine map of colours, as frames of planes need."""
+    return not values or isinstance(tone_of(values), SlowTone)
+
+
+def tone_of(values: tuple[float, ...]) -> Tone:
+    """The tone that `tone_values` tells of."""
+    pace, max_gain, *style = values
+    known = torch.tensor(style).unflatten(0, (-1, 3))
+    if len(known) == 2:
+        tone = SlowTone(pace, max_gain)
+        tone.mean.copy_(known[0])
+        tone.deviation.copy_(known[1])
+    else:
+        tone = ColourTransport(pace, max_gain)
+        tone.colours.copy_(known)
+    return tone.eval()

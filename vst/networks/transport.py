@@ -1,0 +1,116 @@
+"""A tone that takes the whole distribution of the style's colours, not only their mean and deviation.
+
+Two moments of each channel make a film as bright and as strong in colour as the painting, but they do not give a grey
+street the blue and the yellow of The Starry Night. Optimal transport of the one distribution of colours onto the other
+does (Pitie et al. 2007, "Automated colour grading using colour distribution transfer"), and brings noise and seams with
+it. A polynomial of low order, fitted to it, keeps what is smooth in it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vst.networks.tone import Tone, frame_samples
+
+COLOURS = 512  # that stand for a style
+_SAMPLES = 1024  # of a frame, a multiple of COLOURS
+_ROTATIONS = 12
+_TERMS = 10  # of a quadratic in three variables
+_STIFF = 0.03  # weight of the straight map beside the transport, per sample
+_BEND = 2.5  # deviations from the mean beyond which the map goes on straight
+_FAINT = 1e-3  # light below which nothing is to be seen
+
+
+class ColourTransport(Tone):
+    """Gives frames the colours of the style by a quadratic map that is fitted to their optimal transport.
+
+    The transport is sliced: colours are turned at random and each axis takes the quantiles of the style, once for each
+    of twelve rotations (Pitie et al. 2007, section 3; Rabin et al. 2011). With the colours u of a frame in units of
+    their deviation, z what the transport makes of them, and f(u) the ten monomials up to the second order, the map
+    W f(u) has W = argmin sum |W f(u) - z|^2 + lambda |W - W_0|^2. W_0 is the map of `vst.networks.SlowTone`, which a
+    flat frame falls back to. Arguments: see `Tone`.
+
+    The statistics are mean and deviation of the channels and W, (B, 36).
+    """
+
+    def __init__(self, pace: float = 0.05, max_gain: float = 3.0) -> None:
+        super().__init__(pace, max_gain)
+        grey = torch.linspace(0, 1, COLOURS)[:, None].repeat(1, 3)
+        self.register_buffer("colours", grey)
+        rotations = torch.randn(_ROTATIONS, 3, 3, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("rotations", torch.linalg.qr(rotations)[0], persistent=False)
+
+    @torch.no_grad()
+    def set_style(self, pictures: list[Tensor]) -> None:
+        share = max(1, 64 * COLOURS // len(pictures))  # pixels of each picture
+        pixels = [picture.float().flatten(1).T for picture in pictures]
+        self.colours.copy_(median_cut(torch.cat([p[_evenly(len(p), share).to(p.device)] for p in pixels]), COLOURS))
+
+    @torch.no_grad()
+    def observe(self, frames: Tensor, white: float = 1.0) -> Tensor:
+        samples = frame_samples(frames, white).flatten(2).transpose(1, 2)
+        samples = samples[:, _evenly(samples.shape[1], _SAMPLES).to(samples.device)]
+        with torch.autocast(frames.device.type, enabled=False):
+            mean = samples.mean(1)
+            straight = self._straight()
+            # A channel that is flat keeps its noise small.
+            deviation = samples.std(1, correction=0).clamp_min(straight[:, 1:4].norm(dim=1) / self.max_gain)
+            apart = (samples - mean[:, None]) / deviation[:, None]
+            terms = torch.stack(_monomials(*apart.unbind(-1)), -1)
+            target = self._transported(apart @ straight[:, 1:4].T + straight[:, 0])
+            stiff = torch.full((_TERMS,), _STIFF * _SAMPLES, device=frames.device)
+            stiff[0] = 0.0
+            products = terms.transpose(1, 2) @ terms + torch.diag(stiff)
+            weights = torch.linalg.solve(products, terms.transpose(1, 2) @ target + stiff[:, None] * straight.T)
+        return torch.cat([mean, deviation, weights.flatten(1)], 1)
+
+    def mapped(self, frames: Tensor, film: Tensor) -> Tensor:
+        mean, deviation, weights, light = film.float().split([3, 3, 3 * _TERMS, 1], dim=1)
+        scale = 1 / (light.clamp_min(_FAINT) * deviation)
+        shift = mean / deviation
+        channels = [frames[:, c] * scale[:, c, None, None] - shift[:, c, None, None] for c in range(3)]
+        terms = _monomials(*channels)
+        columns = weights.unflatten(1, (_TERMS, 3))[..., None, None]
+        made = torch.stack([sum(columns[:, k, c] * terms[k] for k in range(_TERMS)) for c in range(3)], 1)
+        return light[..., None, None] * made
+
+    def _straight(self) -> Tensor:
+        """W_0 (3, 10): mean and deviation of the style."""
+        made = self.colours.new_zeros(3, _TERMS)
+        made[:, 0] = self.colours.mean(0)
+        made[:, 1:4] = torch.diag(self.colours.std(0, correction=0).clamp_min(1e-3))
+        return made
+
+    def _transported(self, colours: Tensor) -> Tensor:
+        """Colours (B, `_SAMPLES`, 3) -> those of the style in their places."""
+        for rotation in self.rotations:
+            turned = colours @ rotation
+            wanted = (self.colours @ rotation).sort(dim=0).values.repeat_interleave(_SAMPLES // COLOURS, 0)
+            order = turned.argsort(dim=1, stable=True)
+            colours = torch.empty_like(turned).scatter_(1, order, wanted.expand_as(turned)) @ rotation.T
+        return colours
+
+
+def median_cut(pixels: Tensor, count: int) -> Tensor:
+    """Pixels (n, 3), n >= count, -> `count`, a power of two, colours that stand for as many of them each.
+
+    Boxes of colours are cut at the median of their longest axis (Heckbert 1982), here that of the largest variance.
+    """
+    boxes = pixels[_evenly(len(pixels), len(pixels) // count * count).to(pixels.device)][None]
+    while len(boxes) < count:
+        longest = boxes.var(dim=1, correction=0).argmax(dim=1)
+        order = boxes.gather(2, longest[:, None, None].expand(-1, boxes.shape[1], 1)).argsort(dim=1, stable=True)
+        boxes = boxes.gather(1, order.expand(-1, -1, 3)).reshape(2 * len(boxes), -1, 3)
+    return boxes.mean(1)
+
+
+def _monomials(r: Tensor, g: Tensor, b: Tensor) -> list[Tensor]:
+    """1, the variables, their squares and products, each of the shape of the variables."""
+    x, y, z = (v.clamp(-_BEND, _BEND) for v in (r, g, b))
+    return [torch.ones_like(r), r, g, b, x * x, y * y, z * z, x * y, x * z, y * z]
+
+
+def _evenly(size: int, count: int) -> Tensor:
+    """`count` of the numbers below `size`, in the middle of as many equal parts; some twice where it is less."""
+    return ((torch.arange(count) + 0.5) * (size / count)).long()
