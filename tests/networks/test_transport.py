@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,9 @@ def painting(seed: int = 0) -> Tensor:
     """Much dark blue, some blue and little yellow: more than mean and deviation of each channel tell of."""
     torch.manual_seed(seed)
     share = torch.nn.functional.interpolate(torch.rand(1, 1, 9, 9), (64, 64), mode="bilinear")[0] ** 3
-    dark, blue, yellow = (torch.tensor(c)[:, None, None] for c in ([0.05, 0.05, 0.3], [0.2, 0.4, 0.8], [0.95, 0.8, 0.2]))
+    dark, blue, yellow = (
+        torch.tensor(c)[:, None, None] for c in ([0.05, 0.05, 0.3], [0.2, 0.4, 0.8], [0.95, 0.8, 0.2])
+    )
     picture = dark + (blue - dark) * (2 * share).clamp(max=1) + (yellow - blue) * (2 * share - 1).clamp(min=0)
     return (picture + 0.02 * torch.randn(3, 64, 64)).clamp(0, 1)
 
@@ -22,7 +26,7 @@ def photograph(seed: int = 1) -> Tensor:
 
 
 def distance(a: Tensor, b: Tensor) -> float:
-    """Sliced Wasserstein-1 distance of the colours of two pictures (3, H, W), by other directions than the network's."""
+    """Sliced Wasserstein-1 distance of the colours of two pictures (3, H, W), by directions of its own."""
     directions = torch.nn.functional.normalize(torch.randn(64, 3, generator=torch.Generator().manual_seed(7)), dim=1)
     levels = torch.linspace(0.005, 0.995, 100)
     a, b = (torch.quantile(picture.flatten(1).T @ directions.T, levels, dim=0) for picture in (a, b))
@@ -70,7 +74,7 @@ def test_black_becomes_black_and_a_film_fades_into_it(tone):
     for share in (1.0, 1.0, 0.7, 0.4, 0.2, 0.1, 0.05, 0.0):
         toned, film = tone(share * frame, film)
         light.append(toned.mean().item())
-    assert light[-1] < 1e-3 and all(after <= before + 0.01 for before, after in zip(light[1:], light[2:], strict=False))
+    assert light[-1] < 1e-3 and all(after <= before + 0.01 for before, after in pairwise(light[1:]))
     assert tone(torch.zeros(1, 3, 32, 32))[0].max() < 1e-3
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from vst.errors import UserError
-from vst.networks import AlignedConvGRU, ConvGRU, ResidualGenerator, SlowTone, Stateless, Stylizer
+from vst.networks import AlignedConvGRU, ColourTransport, ConvGRU, ResidualGenerator, SlowTone, Stateless, Stylizer
+from vst.planes import PlaneFormat
 from vst.runtime import auto, build, choose_engine, open_engine, settle_engine, torch_engine
 from vst.runtime import engine as engine_module
 from vst.runtime.formats import write_onnx, write_openvino
 from vst.runtime.graph import FrameGraph, GraphInfo, add_border
 from vst.runtime.parity import CUT, Reference, compare, moving_frames
+from vst.runtime.tone import tone_of
 
 MEMORIES = {"gru": lambda: ConvGRU(8), "aligned": lambda: AlignedConvGRU(8), "none": Stateless}
 PACKAGES = {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
@@ -288,9 +291,10 @@ def test_auto_for_a_real_model_gives_an_engine_that_opens(caplog: pytest.LogCapt
     assert open_engine(stylizer(), choice.engine, choice.precision)(frame).shape == (32, 48, 3)
 
 
-def test_the_tone_is_the_stylizers_own_on_bytes(tmp_path):
+@pytest.mark.parametrize("kind", [SlowTone, ColourTransport])
+def test_the_tone_is_the_stylizers_own_on_bytes(kind):
     torch.manual_seed(0)
-    tone = SlowTone(pace=0.3)
+    tone = kind(pace=0.3)
     tone.set_style([0.2 * torch.rand(3, 24, 24) + torch.tensor([0.6, 0.3, 0.1])[:, None, None]])
     stylizer = Stylizer(ResidualGenerator(8, 1), ConvGRU(8), tone).eval()
     engine, state = open_engine(stylizer), None
@@ -305,6 +309,27 @@ def test_the_tone_is_the_stylizers_own_on_bytes(tmp_path):
     again = engine(film[3].astype(np.uint8))
     fresh = open_engine(stylizer)(film[3].astype(np.uint8))
     assert np.array_equal(again, fresh), "a cut must forget the film's tone"
+
+
+@pytest.mark.parametrize("kind", [SlowTone, ColourTransport])
+def test_metadata_tell_of_the_tone(kind):
+    torch.manual_seed(0)
+    network = Stylizer(ResidualGenerator(8, 1), Stateless(), kind(0.3, 2.0))
+    network.tone.set_style([torch.rand(3, 24, 24)])
+    info = FrameGraph(network).info
+    read = tone_of(GraphInfo.from_metadata(info.to_metadata(), "file").tone)
+    assert type(read) is kind and (read.pace, read.max_gain) == (0.3, 2.0)
+    for name, values in network.tone.state_dict().items():
+        torch.testing.assert_close(read.state_dict()[name], values)
+
+
+@pytest.mark.parametrize(("kind", "short_side"), [(ColourTransport, None), (SlowTone, 64)])
+def test_frames_of_planes_are_for_those_who_paint_them_as_they_are(kind, short_side):
+    network = Stylizer(ResidualGenerator(8, 1), Stateless(), kind(), short_side=short_side).eval()
+    planes = PlaneFormat.of(SimpleNamespace(matrix=1, range=1))
+    assert open_engine(network).for_planes(planes, (160, 120)) is None
+    plain = Stylizer(ResidualGenerator(8, 1), Stateless(), SlowTone()).eval()
+    assert open_engine(plain).for_planes(planes, (160, 120)) is not None
 
 
 @pytest.mark.parametrize("missing", ["vst_grain", "vst_grain_streak"])
