@@ -112,3 +112,24 @@ def test_a_painting_without_colour_is_a_palette_too():
 def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="colours: 0"):
         Palette(1.0, colours=0)
+
+
+def test_pictures_are_compared_by_themselves_where_asked():
+    black, white = solid((0.0,) * 3), solid((1.0,) * 3)
+    halves = torch.cat([black, white])
+    together, apart = (ColourHistogram(1.0, each=each)(*make(halves, style=halves)) for each in (False, True))
+    assert together == 0 and apart > 0.3
+
+
+def test_squares_see_colours_from_afar():
+    board = ((torch.arange(32)[:, None] + torch.arange(32)) % 2).float().repeat(1, 3, 1, 1)
+    grey = torch.full((1, 3, 32, 32), 0.5)
+    near, afar = (ColourHistogram(1.0, squares=[side])(*make(board, style=grey)) for side in (1, 2))
+    assert near > 0.3 and afar < 1e-6
+    both = ColourHistogram(1.0, squares=[1, 2])(*make(board, style=grey))
+    torch.testing.assert_close(both, (near + afar) / 2)
+
+
+def test_squares_have_a_side():
+    with pytest.raises(ValueError, match="squares"):
+        ColourHistogram(1.0, squares=[0])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vst.batch import ClipBatch
@@ -13,30 +14,51 @@ from vst.losses.base import LossTerm, Outputs
 
 
 class ColourHistogram(LossTerm):
-    """Sliced Wasserstein-1 distance of the colours of picture and style, batch against batch, in units of [0, 1].
+    """Sliced Wasserstein-1 distance of the colours of picture and style, in units of [0, 1].
 
     Colours are projected on 13 fixed directions of the RGB cube (its 3 axes, 6 diagonals of faces, 4 of space); on each
     the distance of the two distributions is the mean difference of sorted samples (Rabin et al. 2011). On an axis that
     is the exact distance of two histograms of a channel with bins of no width. A soft histogram instead has a bandwidth
     to choose, and no gradient for a colour that lies beyond it from all that the style has.
 
+    Strokes of black and white have grey between them, though neither is grey. So the means of squares of some pixels
+    can be compared as well: colours as they are seen from afar.
+
     Args:
         weight, schedule: see LossTerm.
-        samples: pixels drawn from each side, at most.
+        samples: colours drawn from each side, at most.
+        squares: sides of the squares, pixels, that are averaged and compared, one after the other; 1 for pixels.
+        each: every picture is compared by itself, not all of the batch together.
     """
 
-    def __init__(self, weight: float, samples: int = 4096, schedule: Callable[[float], float] | None = None) -> None:
+    def __init__(
+        self,
+        weight: float,
+        samples: int = 4096,
+        squares: Sequence[int] = (1,),
+        each: bool = False,
+        schedule: Callable[[float], float] | None = None,
+    ) -> None:
         super().__init__(weight, schedule)
-        self.samples = samples
+        if not squares or min(squares) < 1:
+            raise ValueError(f"squares: {list(squares)} are not sides of one pixel or more")
+        self.samples, self.squares, self.each = samples, tuple(squares), each
         # One of each pair of opposite directions: those whose first component that is not 0 is positive.
         half = [d for d in product((-1.0, 0.0, 1.0), repeat=3) if d > (0.0, 0.0, 0.0)]
         directions = torch.tensor(half)
         self.register_buffer("directions", directions / directions.norm(dim=1, keepdim=True), persistent=False)
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
-        count = min(self.samples, *(x.numel() // 3 for x in (outputs.still, batch.all_style)))
-        a, b = (self._sorted(x, count) for x in (outputs.still, batch.all_style))
-        return (a - b).abs().mean()
+        pictures, style = outputs.still.float(), batch.all_style.float()
+        sides = [side for side in self.squares if side <= min(*pictures.shape[-2:], *style.shape[-2:])]
+        distances = [self._distance(F.avg_pool2d(pictures, side), F.avg_pool2d(style, side)) for side in sides]
+        return torch.stack(distances).mean()
+
+    def _distance(self, pictures: Tensor, style: Tensor) -> Tensor:
+        apart = pictures.split(1) if self.each else [pictures]
+        count = min(self.samples, style.numel() // 3, apart[0].numel() // 3)
+        wanted = self._sorted(style, count)
+        return torch.stack([(self._sorted(one, count) - wanted).abs().mean() for one in apart]).mean()
 
     def _sorted(self, pictures: Tensor, count: int) -> Tensor:
         """(B, 3, H, W) -> (count, 13), each column sorted."""

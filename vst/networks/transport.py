@@ -14,11 +14,11 @@ from torch import Tensor
 from vst.networks.tone import Tone, frame_samples
 
 COLOURS = 512  # that stand for a style
-_SAMPLES = 1024  # of a frame, a multiple of COLOURS
-_ROTATIONS = 12
+_SAMPLES = 512  # of a frame, a multiple of COLOURS
+_ROTATIONS = 8
 _TERMS = 10  # of a quadratic in three variables
 _STIFF = 0.03  # weight of the straight map beside the transport, per sample
-_BEND = 2.5  # deviations from the mean beyond which the map goes on straight
+BEND = 2.5  # deviations from the mean beyond which the map goes on straight
 _FAINT = 1e-3  # light below which nothing is to be seen
 
 
@@ -26,7 +26,7 @@ class ColourTransport(Tone):
     """Gives frames the colours of the style by a quadratic map that is fitted to their optimal transport.
 
     The transport is sliced: colours are turned at random and each axis takes the quantiles of the style, once for each
-    of twelve rotations (Pitie et al. 2007, section 3; Rabin et al. 2011). With the colours u of a frame in units of
+    of eight rotations (Pitie et al. 2007, section 3; Rabin et al. 2011). With the colours u of a frame in units of
     their deviation, z what the transport makes of them, and f(u) the ten monomials up to the second order, the map
     W f(u) has W = argmin sum |W f(u) - z|^2 + lambda |W - W_0|^2. W_0 is the map of `vst.networks.SlowTone`, which a
     flat frame falls back to. Arguments: see `Tone`.
@@ -34,7 +34,7 @@ class ColourTransport(Tone):
     The statistics are mean and deviation of the channels and W, (B, 36).
     """
 
-    def __init__(self, pace: float = 0.05, max_gain: float = 3.0) -> None:
+    def __init__(self, pace: float = 0.003, max_gain: float = 3.0) -> None:
         super().__init__(pace, max_gain)
         grey = torch.linspace(0, 1, COLOURS)[:, None].repeat(1, 3)
         self.register_buffer("colours", grey)
@@ -66,14 +66,16 @@ class ColourTransport(Tone):
         return torch.cat([mean, deviation, weights.flatten(1)], 1)
 
     def mapped(self, frames: Tensor, film: Tensor) -> Tensor:
-        mean, deviation, weights, light = film.float().split([3, 3, 3 * _TERMS, 1], dim=1)
-        scale = 1 / (light.clamp_min(_FAINT) * deviation)
-        shift = mean / deviation
-        channels = [frames[:, c] * scale[:, c, None, None] - shift[:, c, None, None] for c in range(3)]
-        terms = _monomials(*channels)
-        columns = weights.unflatten(1, (_TERMS, 3))[..., None, None]
+        scale, shift, columns, light = (values[..., None, None] for values in self.coefficients(film))
+        terms = _monomials(*(frames * scale - shift).unbind(1))
         made = torch.stack([sum(columns[:, k, c] * terms[k] for k in range(_TERMS)) for c in range(3)], 1)
-        return light[..., None, None] * made
+        return light * made
+
+    def coefficients(self, film: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Statistics (B, 37) -> scale and shift (B, 3) of the colours u = scale x - shift, W (B, 10, 3), and the light
+        (B, 1) that the frame has of it all."""
+        mean, deviation, weights, light = film.float().split([3, 3, 3 * _TERMS, 1], dim=1)
+        return 1 / (light.clamp_min(_FAINT) * deviation), mean / deviation, weights.unflatten(1, (_TERMS, 3)), light
 
     def _straight(self) -> Tensor:
         """W_0 (3, 10): mean and deviation of the style."""
@@ -107,7 +109,7 @@ def median_cut(pixels: Tensor, count: int) -> Tensor:
 
 def _monomials(r: Tensor, g: Tensor, b: Tensor) -> list[Tensor]:
     """1, the variables, their squares and products, each of the shape of the variables."""
-    x, y, z = (v.clamp(-_BEND, _BEND) for v in (r, g, b))
+    x, y, z = (v.clamp(-BEND, BEND) for v in (r, g, b))
     return [torch.ones_like(r), r, g, b, x * x, y * y, z * z, x * y, x * z, y * z]
 
 

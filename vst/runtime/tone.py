@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from vst.networks.tone import SlowTone, Tone
-from vst.networks.transport import ColourTransport
+from vst.networks.transport import BEND, ColourTransport
 from vst.planes import PlaneFormat
 from vst.runtime.wire import COLOURS, MIDDLE, Toned, samples_of_pixels
 
+_STRIP = 10_000  # pixels
 TONE_CHANNELS = 8  # that cells of planes get for a constant: two of 1, the others 0
 
 
@@ -53,15 +54,34 @@ class ByteTone(SlowBytes):
             self._out = np.empty_like(frame)
         if isinstance(self._tone, SlowTone):
             return cv2.LUT(frame, self._table(), dst=self._out)
-        toned = self._tone.paint(pixels.float() / 255, self.moments)[0].permute(1, 2, 0)
-        np.copyto(self._out, (toned * 255).round().to(torch.uint8).numpy())
-        return self._out
+        return self._transported(frame)
 
     def _table(self) -> np.ndarray:
         """What becomes of each level of each channel, (256, 1, 3) uint8."""
         levels = self._levels.T[None, :, :, None].expand(1, 3, 256, 1)
         table = (self._tone.paint(levels, self.moments) * 255).round()
         return table[0].permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
+
+    def _transported(self, frame: np.ndarray) -> np.ndarray:
+        """`ColourTransport.paint` by OpenCV, strip by strip: what fits into the cache takes a quarter of the time."""
+        scale, shift, columns, light = (values[0].numpy() for values in self._tone.coefficients(self.moments))
+        columns = 255 * light * columns
+        to_apart = np.column_stack([np.diag(scale / 255), -shift])
+        straight, squares, products = (
+            np.column_stack([columns[1:4].T, columns[0]]),
+            columns[4:7].T,
+            columns[[7, 9, 8]].T,
+        )
+        rows = max(1, _STRIP // frame.shape[1])
+        for top in range(0, len(frame), rows):
+            apart = cv2.transform(frame[top : top + rows].astype(np.float32), to_apart)
+            made = cv2.transform(apart, straight)
+            np.clip(apart, -BEND, BEND, out=apart)
+            made += cv2.transform(cv2.multiply(apart, apart), squares)
+            others = cv2.merge([apart[..., 1], apart[..., 2], apart[..., 0]])
+            made += cv2.transform(cv2.multiply(apart, others), products)
+            self._out[top : top + rows] = np.rint(np.clip(made, 0, 255, out=made), out=made)
+        return self._out
 
 
 class PlaneTone(SlowBytes):
