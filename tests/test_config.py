@@ -60,7 +60,8 @@ COMPANIONS = {
     "loss=temporal_full": ["clip_length=3"],
     "curriculum=full": ["clip_length=6", "data.batch_size=2"],
     "curriculum=accumulated": ["clip_length=5"],
-    "experiment=paint": ["clip_length=5"],
+    "recipe=quick": ["clip_length=5"],
+    "recipe=full": ["clip_length=5"],
     "experiment=ablation/a5": ["data.root={videos}"],
     "experiment=ablation/a6": ["data.root={videos}"],
     "experiment=finetune": ["init_from=stylizer.pt"],
@@ -151,7 +152,7 @@ def test_every_yaml_composes_and_validates(choice: str, composed, media: dict[st
     assert plain(cfg) == plain(expected)
 
 
-@pytest.mark.parametrize("choice", [c for c in GROUP_FILES if not c.startswith("experiment=")])
+@pytest.mark.parametrize("choice", [c for c in GROUP_FILES if not c.startswith(("experiment=", "recipe="))])
 def test_every_yaml_builds(choice: str, composed) -> None:
     if choice == "trainer=gpu" and not torch.cuda.is_available():
         pytest.skip("needs a GPU")

@@ -241,6 +241,9 @@ class StyleTransferTask(pl.LightningModule):
         clip, frames = _cut(clip, self.margin), _cut(batch.frames, self.margin)
         rows = torch.arange(clip.shape[0], device=clip.device)
         drawn = torch.randint(clip.shape[1], (clip.shape[0],)).to(clip.device)
+        tone = stylizer.tone
+        with torch.no_grad():
+            toned = None if tone is None else _cut(tone(batch.frames[rows, drawn])[0], self.margin)
         return batch, Outputs(
             clip=clip,
             still=clip[rows, drawn],
@@ -248,6 +251,7 @@ class StyleTransferTask(pl.LightningModule):
             encode=stylizer.generator.encode,
             frames=batch.frames,
             stylise=stylise,
+            toned=toned,
             grain=stylizer.grain,
             discriminator=self.discriminator,
         )

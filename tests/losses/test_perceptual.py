@@ -49,6 +49,12 @@ def test_reconstruction_is_the_relative_squared_distance_of_features():
     assert term(*see(make(1.3 * photo, photo=photo))).item() == pytest.approx(0.3**2, rel=1e-4)
 
 
+def test_reconstruction_is_of_the_photo_in_the_colours_that_the_generator_is_given():
+    photo = torch.rand(2, 3, 8, 8) + 0.5
+    term = FeatureReconstruction(1.0, TAPS)
+    assert term(*see(make(1.3 * photo, photo=photo, toned=1.3 * photo))) == 0
+
+
 def test_gram_of_flat_pictures_is_known():
     """All products of channels are 0.25 against 1."""
     still, style = torch.full((2, 3, 8, 8), 0.5), torch.full((2, 3, 8, 8), 1.0)

@@ -34,7 +34,8 @@ class Outputs:
     """What the generator made of a batch, cropped to the interior that counts.
 
     `clip` (B, T, 3, H, W): the stylised frames, about [0, 1]. `still` (B, 3, H, W): one of them for each clip, drawn at
-    random, for the terms that look at single pictures; `photo` (B, 3, H, W): its input. `encode`: frames
+    random, for the terms that look at single pictures; `photo` (B, 3, H, W): its input, and `toned`: that in the
+    colours which the stylizer's tone gives it, None for the same. `encode`: frames
     (N, 3, H, W) -> features of the generator's encoder. `frames` (B, T, 3, H + 2m, W + 2m): the whole input, with the
     margin m; `stylise`: such a clip -> its result (B, T, 3, H, W) from a fresh state, for terms that compare runs; its
     second argument is how far (x, y) the middle of the clip lies from that of `frames`, pixels. `grain`: that of the
@@ -48,9 +49,15 @@ class Outputs:
     encode: Callable[[Tensor], Tensor]
     frames: Tensor
     stylise: Callable[..., Tensor]
+    toned: Tensor | None = None
     grain: nn.Module | None = None
     discriminator: nn.Module | None = None
     perceive: Perception | None = None
+
+    @property
+    def subject(self) -> Tensor:
+        """What content terms on colours compare with (B, 3, H, W): `toned`, or `photo` without a tone."""
+        return self.photo if self.toned is None else self.toned
 
     @property
     def margin(self) -> int:
@@ -121,6 +128,7 @@ class LossSet(nn.Module):
             clip=outputs.clip.float(),
             still=outputs.still.float(),
             photo=outputs.photo.float(),
+            toned=None if outputs.toned is None else outputs.toned.float(),
             perceive=Perception(self.features, self.taps) if self.features is not None else outputs.perceive,
         )
         with torch.autocast(outputs.clip.device.type, enabled=False):

@@ -48,7 +48,8 @@ class FeatureTerm(LossTerm):
 
 class FeatureReconstruction(FeatureTerm):
     """|F(result) - F(photo)|^2 / |F(photo)|^2: the content (feature reconstruction) loss of Johnson et al. 2016, Eq. 2,
-    relative. Gatys et al. 2016, Eq. 1, use relu4_2."""
+    relative. Gatys et al. 2016, Eq. 1, use relu4_2. The photo is in the colours of the style where the stylizer has a
+    tone: otherwise the term would ask for those of the film."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class FeatureReconstruction(FeatureTerm):
 
     def forward(self, batch: ClipBatch, outputs: Outputs) -> Tensor:
         return self.mean_over_taps(
-            relative_distance, self.seen(outputs, outputs.still), self.seen(outputs, outputs.photo)
+            relative_distance, self.seen(outputs, outputs.still), self.seen(outputs, outputs.subject)
         )
 
 

@@ -21,6 +21,8 @@ class ByteMotion:
         self._motion = DenseMotion(estimator, rows, history)
         self.state: MotionState | None = None
         self._picture: np.ndarray | None = None  # accumulated, (H, W, 3) float32
+        self._now: np.ndarray | None = None  # for the next one
+        self._along: np.ndarray | None = None
 
     def cell(self, frame: np.ndarray) -> int:
         """Pixels along each side of a sample of the view."""
@@ -41,22 +43,29 @@ class ByteMotion:
     @torch.inference_mode()
     def accumulate(self, picture: np.ndarray, out: np.ndarray) -> None:
         """A painted picture (H, W, 3) uint8 -> the accumulated one, into `out` of its shape."""
-        now, history = picture.astype(np.float32), self._motion.history
-        if self._picture is not None and history > 0:
-            size = picture.shape[:2]
+        size, history, before = picture.shape[:2], self._motion.history, self._picture
+        if self._along is None or self._along.shape != picture.shape:
+            # Fresh memory for each frame would cost as much as all that is computed in it.
+            self._along, self._now = (np.empty(picture.shape, np.float32) for _ in range(2))
+        now = self._now
+        np.copyto(now, picture)
+        if before is not None and history > 0:
             _, flow, confidence = self.state
             x, y = resized_flow(flow, size, self.cell(picture))[0].numpy()
-            columns, rows = np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32)[:, None]
-            along = cv2.remap(self._picture, x + columns, y + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            share = history * cv2.resize(confidence[0, 0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
-            now = np.clip(cv2.blendLinear(along, now, share, 1 - share), 0, 255)
-        self._picture = now
-        np.copyto(out, np.rint(now), casting="unsafe")
+            x += np.arange(size[1], dtype=np.float32)
+            y += np.arange(size[0], dtype=np.float32)[:, None]
+            along = cv2.remap(before, x, y, cv2.INTER_CUBIC, dst=self._along, borderMode=cv2.BORDER_REPLICATE)
+            share = cv2.resize(history * confidence[0, 0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+            cv2.blendLinear(along, now, share, 1 - share, dst=now)
+            np.clip(now, 0, 255, out=now)
+        self._picture, self._now = now, np.empty_like(now) if before is None else before
+        np.rint(now, out=self._along)
+        np.copyto(out, self._along, casting="unsafe")
 
     @property
     def film(self) -> list[Tensor]:
-        """What it knows of the film so far: its state, and the picture (1, H, W, 3). Set it to go on; it is copied."""
-        return [] if self.state is None else [*self.state, torch.from_numpy(self._picture)[None]]
+        """What it knows of the film so far: its state, and the picture (1, H, W, 3). Copied, also when set to go on."""
+        return [] if self.state is None else [*self.state, torch.from_numpy(self._picture.copy())[None]]
 
     @film.setter
     def film(self, film: list[Tensor]) -> None:
