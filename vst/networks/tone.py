@@ -51,6 +51,10 @@ class Tone(nn.Module):
     def mapped(self, frames: Tensor, film: Tensor) -> Tensor:
         """Frames (B, 3, H, W) in [0, 1] of a film with these statistics (B, K + 1) in the colours of the style."""
 
+    def pace_of(self, now: Tensor, film: Tensor) -> Tensor | float:
+        """The share of a frame of the statistics `now` (B, K) in those of the `film` so far (B, K)."""
+        return self.pace
+
     def forward(self, frames: Tensor, film: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Frames (B, 3, H, W) in [0, 1], and the film's statistics (B, K + 1) so far or None -> frames and new ones."""
         film = self.follow(self.observe(frames.detach()), film)
@@ -72,7 +76,7 @@ class Tone(nn.Module):
             light = torch.minimum(light, before[:, -1:] + _RISE)
         # The share of the frame that leaves it at _BRIGHT times the light of the film, where it has more.
         leap = (here / _BRIGHT - usual) / (here - usual).clamp_min(1e-6)
-        film = film + torch.maximum(self.pace * light, leap) * (now - film)
+        film = film + torch.maximum(self.pace_of(now, film) * light, leap) * (now - film)
         return torch.cat([film, light], 1)
 
 
