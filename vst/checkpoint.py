@@ -19,6 +19,7 @@ from vst.networks import Stylizer, build_stylizer
 from vst.pruning import prune
 
 FORMAT = 1
+GRAINS = ("vst.networks.CameraGrain", "vst.networks.FlowGrain")
 PARTS = ("generator", "temporal", "tone", "grain", "motion")
 _ENGINES_RUN = "an exported file, which only engines run (stylize, live, studio, benchmark)"
 _NO_CHECKPOINT = {
@@ -124,9 +125,9 @@ def initialise(stylizer: Stylizer, discriminator: nn.Module | None, path: Path |
 
 
 def streak_of(model_config: dict[str, Any]) -> int | None:
-    """How far the grain of a model is drawn out (`vst.networks.CameraGrain`), None for a model without grain."""
+    """How far the grain of a model is drawn out (`vst.networks.grain.Grain`), None for a model without grain."""
     grain = model_config.get("grain") or {}
-    return grain.get("streak", 0) if grain.get("_target_") == "vst.networks.CameraGrain" else None
+    return grain.get("streak", 0) if grain.get("_target_") in GRAINS else None
 
 
 def _with_grain_of(

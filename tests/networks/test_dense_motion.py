@@ -193,7 +193,7 @@ def test_gradients_reach_the_network_through_accumulated_pictures():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"estimator": "raft"}, "estimator: 'raft' is not one of dis, lucas_kanade"),
+        ({"estimator": "raft"}, "estimator: 'raft' is not one of dis, dis_fast, lucas_kanade"),
         ({"rows": 8}, "rows: 8 is not 16 or more"),
         ({"history": 1.0}, r"history: 1.0 does not lie in \[0, 1\)"),
     ],

@@ -7,10 +7,21 @@ import pytest
 import torch
 
 from tests.networks.behaviour import texture
+from vst.benchmark.cost import count_cost
 from vst.memory import load_memory, read_memory
-from vst.networks import DenseMotion, FlowGrain, ResidualGenerator, SlowTone, Stateless, Stylizer
+from vst.networks import (
+    ColourTransport,
+    DenseMotion,
+    FlowGrain,
+    ResidualGenerator,
+    SlowTone,
+    Stateless,
+    Stylizer,
+    TwoScaleGenerator,
+)
 from vst.planes import PlaneFormat
 from vst.runtime import open_engine
+from vst.runtime.parity import check
 
 
 def stylizer(estimator="dis", history=0.8):
@@ -104,3 +115,33 @@ def test_tiles_see_one_motion():
     for frame in frames:
         assert np.abs(whole(frame).astype(int) - tiled(frame)).max() <= 1
     assert tiled.tiles > 1
+
+
+def two_scale():
+    torch.manual_seed(0)
+    generator = TwoScaleGenerator(8, 1, 8, grain=4)
+    with torch.no_grad():
+        generator.head.weight.mul_(10)
+    parts = generator, Stateless(), ColourTransport(), FlowGrain(), DenseMotion("dis", 60)
+    return Stylizer(*parts, short_side=64).eval()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_generators_of_two_scales_run_in_half_precision_too(precision):
+    model, frames = two_scale(), film(3)
+    made = [open_engine(model, "torch", precision)(frame) for frame in frames[:1]]
+    apart = np.abs(made[0].astype(float) - painted_by(model, frames[:1])[0])
+    assert apart.mean() < (0.3 if precision == "float32" else 3)
+
+
+def test_an_export_is_held_against_what_it_has_to_give():
+    """The motion outside of a graph is OpenCV's in every engine, and torch's in the stylizer."""
+    parity = check(two_scale(), open_engine(two_scale(), "torch"))
+    assert parity.within("float32") and parity.largest == 0
+
+
+def test_what_a_network_costs_is_counted_without_its_motion():
+    torch.manual_seed(0)
+    plain = Stylizer(TwoScaleGenerator(8, 1, 8), Stateless())
+    stem = 4 * 8 * 9 / 16  # multiply-adds a pixel of the channels that the noise has
+    assert count_cost(two_scale()).macs == pytest.approx(count_cost(plain).macs + stem)

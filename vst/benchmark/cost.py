@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vst.networks import Stylizer
+from vst.networks import FlowGrain, Stylizer
 
 SIDE = 256
 _ATEN = torch.ops.aten
@@ -40,7 +40,12 @@ def count_cost(stylizer: Stylizer) -> Cost:
     for each place of its input, a convolution once for each place of its output.
     """
     # In training mode the stylizer adds no border: the count is the network's own.
-    network = copy.deepcopy(stylizer).to("meta").train()
+    network = copy.deepcopy(stylizer)
+    # They look at pixels, of which there are none here, and are no part of the network.
+    network.tone = network.motion = None
+    if isinstance(network.grain, FlowGrain):
+        network.grain = None
+    network = network.to("meta").train()
     frame = torch.empty(1, 3, SIDE, SIDE, device="meta")
     with torch.no_grad():
         _, state = network(frame, None, None)

@@ -85,6 +85,8 @@ def _run_in(output: Path, cfg: DictConfig) -> tuple[dict[str, float], dict[str, 
     teacher = read_stylizer(cfg.teacher) if cfg.teacher else None  # before anything is built
     if teacher is not None:
         _check_streaks(cfg, teacher["model"])
+        if not any(override.startswith("model.short_side=") for override in _given_overrides()):
+            cfg.model.short_side = teacher["model"].get("short_side")  # strokes as broad as those that are taught
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     style = instantiate(cfg.style)
     if note := fit_loss(cfg, style.count, _given_overrides(), _chosen_loss()):
@@ -150,6 +152,7 @@ def take_pruned_model(cfg: DictConfig) -> None:
     small = prune(large, cfg.prune)
     for part in PARTS:
         OmegaConf.update(cfg, f"model.{part}", small["model"].get(part, NO_PART), merge=False)
+    cfg.model.short_side = small["model"].get("short_side")
     widths = (f"{content['model']['generator']['width']} channels" for content in (large, small))
     counts = (f"{sum(value.numel() for value in content['weights'].values()):,}" for content in (large, small))
     sizes = f"{' -> '.join(widths)}, {' -> '.join(counts)} parameters"

@@ -15,6 +15,8 @@ PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 
+_LEAST = 32  # pixels along each side
+
 
 def dis_flow(a: Tensor, b: Tensor, preset: str = "medium") -> Tensor:
     """Estimate the flow from `a` to `b` by dense inverse search (Kroeger et al., ECCV 2016).
@@ -27,7 +29,11 @@ def dis_flow(a: Tensor, b: Tensor, preset: str = "medium") -> Tensor:
         (2, H, W) float32 on the grid of `a`, pointing into `b`, on the device of `a`; computed on the CPU.
     """
     assert a.shape == b.shape and a.ndim == 3 and min(a.shape[-2:]) >= 16, (a.shape, b.shape)
-    flow = cv2.DISOpticalFlow_create(PRESETS[preset]).calc(_grey(a), _grey(b), None)
+    height, width = a.shape[-2:]
+    # OpenCV's process dies of frames that are low and wide.
+    pad = 0, max(0, _LEAST - height), 0, max(0, _LEAST - width)
+    frames = (cv2.copyMakeBorder(_grey(x), *pad, cv2.BORDER_REPLICATE) for x in (a, b))
+    flow = cv2.DISOpticalFlow_create(PRESETS[preset]).calc(*frames, None)[:height, :width]
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1))).to(a.device)
 
 

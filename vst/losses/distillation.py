@@ -24,7 +24,8 @@ class Distillation(LossTerm):
 
     The teacher sees the same frames with the same margin and carries a state of its own from the clip's first frame
     to its last. It runs in training mode, in which a stylizer neither reflects the border nor clamps, so a student
-    that equals its teacher has 0 exactly. It only moves along with its module: absent from parameters and state.
+    that equals its teacher has 0 exactly, unless it has a motion, which the teacher estimates. It only moves along with
+    its module: absent from parameters and state.
 
     Args:
         weight, schedule: see LossTerm.

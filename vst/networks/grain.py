@@ -83,11 +83,10 @@ class Grain(nn.Module):
 
     def repeat(self, other: "Grain | None") -> None:
         """Have the noise that another one has, or none where that is none or of another kind."""
-        same = other is not None and (other.channels, other.cell, other.streak) == (
-            self.channels,
-            self.cell,
-            self.streak,
-        )
+        kinds = [
+            (type(grain), grain.channels, grain.cell, grain.streak) for grain in (self, other) if grain is not None
+        ]
+        same = len(kinds) == 2 and kinds[0] == kinds[1]
         self.strength, self.origin = (other.strength, other.origin) if same else (0.0, self.origin)
 
     def at(self, x: Tensor, y: Tensor, share: Tensor | float = 1.0) -> Tensor:

@@ -57,7 +57,8 @@ class SeparableFilter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (self.reach,) * 4, mode="replicate")
-        return F.conv2d(F.conv2d(x, self.row, groups=self.channels), self.column, groups=self.channels)
+        row, column = self.row.to(x.dtype), self.column.to(x.dtype)
+        return F.conv2d(F.conv2d(x, row, groups=self.channels), column, groups=self.channels)
 
 
 def lattice_lowpass(channels: int, period: int = 4) -> SeparableFilter:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 _SHORT_SIDE = 64  # samples along the short side: statistics of the frame need no more
 _DIM = 0.5  # a frame below this share of the film's light is on its way to black
-_BRIGHT = 1.25  # a frame above this share comes out of the dark
-_BLACK = 0.04  # mean of a frame that shows nothing, in [0, 1]
+BRIGHT = 1.25  # a frame above this share comes out of the dark
+BLACK = 0.04  # mean of a frame that shows nothing, in [0, 1]
 _RISE = 0.1  # what light may gain from frame to frame, for the first frames after black know too little
 
 
@@ -51,10 +51,6 @@ class Tone(nn.Module):
     def mapped(self, frames: Tensor, film: Tensor) -> Tensor:
         """Frames (B, 3, H, W) in [0, 1] of a film with these statistics (B, K + 1) in the colours of the style."""
 
-    def pace_of(self, now: Tensor, film: Tensor) -> Tensor | float:
-        """The share of a frame of the statistics `now` (B, K) in those of the `film` so far (B, K)."""
-        return self.pace
-
     def forward(self, frames: Tensor, film: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Frames (B, 3, H, W) in [0, 1], and the film's statistics (B, K + 1) so far or None -> frames and new ones."""
         film = self.follow(self.observe(frames.detach()), film)
@@ -69,14 +65,17 @@ class Tone(nn.Module):
 
     def follow(self, now: Tensor, before: Tensor | None) -> Tensor:
         """The film's statistics with a frame of the statistics `now` (B, K): (B, K + 1), the last the frame's light."""
+        return self._followed(now, before, self.pace)
+
+    def _followed(self, now: Tensor, before: Tensor | None, pace: Tensor | float) -> Tensor:
         film = now if before is None else before[:, :-1]
         here, usual = now[:, :3].mean(1, keepdim=True), film[:, :3].mean(1, keepdim=True)
-        light = (here / (_DIM * usual).clamp_min(_BLACK)).clamp(max=1)
+        light = (here / (_DIM * usual).clamp_min(BLACK)).clamp(max=1)
         if before is not None:
             light = torch.minimum(light, before[:, -1:] + _RISE)
-        # The share of the frame that leaves it at _BRIGHT times the light of the film, where it has more.
-        leap = (here / _BRIGHT - usual) / (here - usual).clamp_min(1e-6)
-        film = film + torch.maximum(self.pace_of(now, film) * light, leap) * (now - film)
+        # The share of the frame that leaves it at BRIGHT times the light of the film, where it has more.
+        leap = (here / BRIGHT - usual) / (here - usual).clamp_min(1e-6)
+        film = film + torch.maximum(pace * light, leap) * (now - film)
         return torch.cat([film, light], 1)
 
 

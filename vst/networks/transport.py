@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vst.networks.tone import Tone, frame_samples
+from vst.networks.tone import BLACK, BRIGHT, Tone, frame_samples
 
 COLOURS = 512  # that stand for a style
 _SAMPLES = 512  # of a frame, a multiple of COLOURS
@@ -20,6 +20,7 @@ _TERMS = 10  # of a quadratic in three variables
 _STIFF = 0.03  # weight of the straight map beside the transport, per sample
 BEND = 2.5  # deviations from the mean beyond which the map goes on straight
 _FASTEST = 0.2  # share of a frame in the statistics where the film has become another
+_SETTLES = 0.95  # of what a poor beginning adds to the pace is left after each frame
 _FAINT = 1e-3  # light below which nothing is to be seen
 
 
@@ -32,9 +33,9 @@ class ColourTransport(Tone):
     W f(u) has W = argmin sum |W f(u) - z|^2 + lambda |W - W_0|^2. W_0 is the map of `vst.networks.SlowTone`, which a
     flat frame falls back to. Arguments: see `Tone`.
 
-    An object that enters must not change the colours of all the rest, so the pace is low. What was a poor beginning, as
-    a film that fades in from white, is left behind sooner: with the mean d deviations away the pace is 1 + 16 d^4 times
-    as high.
+    An object that enters must not change the colours of all the rest, so the pace is low. A poor beginning is left
+    behind sooner: with the mean d deviations away the pace is 1 + 16 d^4 times as high, and it is a fifth, and falls
+    from there within some twenty frames, after frames that are black or of one colour, and after a leap into the light.
 
     The statistics are mean and deviation of the channels and W, (B, 36).
     """
@@ -59,8 +60,7 @@ class ColourTransport(Tone):
         with torch.autocast(frames.device.type, enabled=False):
             mean = samples.mean(1)
             straight = self._straight()
-            # A channel that is flat keeps its noise small.
-            deviation = samples.std(1, correction=0).clamp_min(straight[:, 1:4].norm(dim=1) / self.max_gain)
+            deviation = samples.std(1, correction=0).clamp_min(self._least_deviation())
             apart = (samples - mean[:, None]) / deviation[:, None]
             terms = torch.stack(_monomials(*apart.unbind(-1)), -1)
             target = self._transported(apart @ straight[:, 1:4].T + straight[:, 0])
@@ -70,9 +70,26 @@ class ColourTransport(Tone):
             weights = torch.linalg.solve(products, terms.transpose(1, 2) @ target + stiff[:, None] * straight.T)
         return torch.cat([mean, deviation, weights.flatten(1)], 1)
 
-    def pace_of(self, now: Tensor, film: Tensor) -> Tensor:
+    def follow(self, now: Tensor, before: Tensor | None) -> Tensor:
+        """The film's statistics with a frame of the statistics `now` (B, 36): (B, 38), the last two the frame's light
+        and how poor the beginning was, in [0, 1]."""
+        here = now[:, :3].mean(1, keepdim=True)
+        shows_nothing = (here < BLACK) | (now[:, 3:6] <= 1.01 * self._least_deviation()).all(1, keepdim=True)
+        if before is None:
+            return torch.cat([self._followed(now, None, self.pace), shows_nothing.to(now.dtype)], 1)
+        film, poor = before[:, :-1], before[:, -1:]
+        usual = film[:, :3].mean(1, keepdim=True)
         apart = ((now[:, :3] - film[:, :3]) / film[:, 3:6]).abs().amax(1, keepdim=True)
-        return (self.pace * (1 + 16 * apart**4)).clamp(max=max(self.pace, _FASTEST))
+        pace = (self.pace * (1 + 16 * apart**4)).clamp(max=max(self.pace, _FASTEST))
+        pace = torch.maximum(pace, _FASTEST * poor)
+        pace = torch.where(usual < BLACK, torch.ones_like(pace), pace)
+        begins = shows_nothing | (usual < BLACK) | (here > BRIGHT * usual)
+        poor = torch.where(begins, torch.ones_like(poor), _SETTLES * poor)
+        return torch.cat([self._followed(now, film, pace), poor], 1)
+
+    def _least_deviation(self) -> Tensor:
+        """Of a channel (3,): one that is flat keeps its noise small."""
+        return self._straight()[:, 1:4].norm(dim=1) / self.max_gain
 
     def mapped(self, frames: Tensor, film: Tensor) -> Tensor:
         scale, shift, columns, light = (values[..., None, None] for values in self.coefficients(film))
@@ -81,9 +98,9 @@ class ColourTransport(Tone):
         return light * made
 
     def coefficients(self, film: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Statistics (B, 37) -> scale and shift (B, 3) of the colours u = scale x - shift, W (B, 10, 3), and the light
+        """Statistics (B, 38) -> scale and shift (B, 3) of the colours u = scale x - shift, W (B, 10, 3), and the light
         (B, 1) that the frame has of it all."""
-        mean, deviation, weights, light = film.float().split([3, 3, 3 * _TERMS, 1], dim=1)
+        mean, deviation, weights, light, _ = film.float().split([3, 3, 3 * _TERMS, 1, 1], dim=1)
         return 1 / (light.clamp_min(_FAINT) * deviation), mean / deviation, weights.unflatten(1, (_TERMS, 3)), light
 
     def _straight(self) -> Tensor:
