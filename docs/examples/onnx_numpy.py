@@ -24,6 +24,8 @@ class Painter:
         self.stride, self.border = int(given["vst_stride"]), int(given["vst_border"])
         self.states = [int(channels) for channels in given["vst_states"].split(",") if channels]
         tone = [float(number) for number in given["vst_tone"].split(",") if number]
+        if len(tone) > 8:
+            raise SystemExit("this example knows the tone of mean and deviation, not model/tone=transport; use vst")
         self.tone = Tone(*tone[:2], np.array(tone[2:5]), np.array(tone[5:])) if tone else None
         self.channels, self.cell = int(given["vst_grain"]), int(given["vst_grain_cell"])
         self.noise = None
