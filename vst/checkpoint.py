@@ -20,7 +20,7 @@ from vst.pruning import prune
 
 FORMAT = 1
 GRAINS = ("vst.networks.CameraGrain", "vst.networks.FlowGrain")
-PARTS = ("generator", "temporal", "tone", "grain", "motion")
+PARTS = ("generator", "temporal", "tone", "grain", "motion", "grade")
 _ENGINES_RUN = "an exported file, which only engines run (stylize, live, studio, benchmark)"
 _NO_CHECKPOINT = {
     ".onnx": _ENGINES_RUN,

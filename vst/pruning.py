@@ -47,7 +47,7 @@ OTHERS: Layout = {
     r"temporal(\.gru)?\.candidate": ("memory", "twice"),
     r"temporal\.key": (None, "stream"),
     r"temporal(\.log_sharpness)?": (None, None),
-    r"tone\..*": (None, None),
+    r"(tone|grade)\..*": (None, None),
 }
 Axis = tuple[str, Tensor]  # where its channels are counted, and the channel of each place
 

@@ -36,6 +36,7 @@ class ModelConfig:
     tone: Part
     grain: Part
     motion: Part
+    grade: Part
     short_side: int | None
     discriminator: Part
 

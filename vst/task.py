@@ -123,18 +123,20 @@ class StyleTransferTask(pl.LightningModule):
         return self.trainer.num_training_batches * self.trainer.max_epochs
 
     def set_tone(self, pictures: list[Tensor], teacher: dict[str, Tensor] | None = None) -> None:
-        """Give the tone, if the stylizer has one, the colours of `pictures` (3, H, W), or those of a teacher's weights.
+        """Give tone and grade, if the stylizer has them, the colours of `pictures` (3, H, W), or those of a teacher's
+        weights.
 
         For a new run; a resumed one has them in its checkpoint.
         """
-        tone = self.stylizer.tone
-        if tone is None:
-            return
-        theirs = {name: (teacher or {}).get(f"tone.{name}") for name in tone.state_dict()}
-        if all(values is not None for values in theirs.values()):
-            tone.load_state_dict(theirs)
-        else:
-            tone.set_style(pictures)
+        for part in ("tone", "grade"):
+            tone = getattr(self.stylizer, part)
+            if tone is None:
+                continue
+            theirs = {name: (teacher or {}).get(f"{part}.{name}") for name in tone.state_dict()}
+            if all(values is not None for values in theirs.values()):
+                tone.load_state_dict(theirs)
+            else:
+                tone.set_style(pictures)
         self.ema.module.load_state_dict(self.stylizer.state_dict())
 
     def start_from(self, path: str, smaller: float = 0.0) -> str:

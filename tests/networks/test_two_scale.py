@@ -19,7 +19,7 @@ def generator(grain=0, strong=True, seed=0):
 
 @pytest.mark.parametrize("size", [(64, 64), (90, 122), (17, 33)])
 def test_pictures_have_the_size_of_their_frames(size):
-    stylizer = Stylizer(generator(4), Stateless(), None, FlowGrain(), DenseMotion(rows=32)).eval()
+    stylizer = Stylizer(generator(4), Stateless(), None, FlowGrain(4, 2), DenseMotion(rows=32)).eval()
     painted, state = stylizer(torch.rand(2, 3, *size))
     assert painted.shape == (2, 3, *size) and painted.min() >= 0 and painted.max() <= 1
     assert stylizer(torch.rand(2, 3, *size), None, state)[0].shape == (2, 3, *size)

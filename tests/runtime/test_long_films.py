@@ -19,7 +19,7 @@ def paint():
         generator.head.weight.mul_(10)
     tone = ColourTransport()
     tone.set_style([texture(64, 64, 3)[0] * torch.tensor([0.4, 0.7, 1.0])[:, None, None]])
-    return open_engine(Stylizer(generator, Stateless(), tone, FlowGrain(), DenseMotion("dis", 36)).eval())
+    return open_engine(Stylizer(generator, Stateless(), tone, FlowGrain(4, 2), DenseMotion("dis", 36)).eval())
 
 
 def scene() -> np.ndarray:

@@ -42,7 +42,7 @@ def count_cost(stylizer: Stylizer) -> Cost:
     # In training mode the stylizer adds no border: the count is the network's own.
     network = copy.deepcopy(stylizer)
     # They look at pixels, of which there are none here, and are no part of the network.
-    network.tone = network.motion = None
+    network.tone = network.motion = network.grade = None
     if isinstance(network.grain, FlowGrain):
         network.grain = None
     network = network.to("meta").train()

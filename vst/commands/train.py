@@ -37,7 +37,7 @@ log = logging.getLogger("vst")
 FEW_PICTURES = 10
 DEFAULT_LOSS = "default"
 FREE_ON_RESUME = ("resume", "output_dir", "trainer", "logger", "callbacks", "data.num_workers", "optimized_metric")
-BEFORE = dict.fromkeys(("tone", "grain", "motion"), NO_PART) | {"short_side": None}
+BEFORE = dict.fromkeys(("tone", "grain", "motion", "grade"), NO_PART) | {"short_side": None}
 """What a model has of what the configurations of runs from before there were such do not name."""
 
 

@@ -28,16 +28,16 @@ def build_network(config: dict[str, Any]) -> nn.Module:
 
 
 def build_stylizer(config: dict[str, Any]) -> Stylizer:
-    """Build the stylizer of {"generator": {...}, "temporal": {...}} and, each a dictionary or None, "tone", "grain" and
-    "motion", and the number "short_side". Other keys are ignored.
+    """Build the stylizer of {"generator": {...}, "temporal": {...}} and, each a dictionary or None, "tone", "grain",
+    "motion" and "grade", and the number "short_side". Other keys are ignored.
     """
     missing = [key for key in ("generator", "temporal") if key not in config]
     if missing:
         raise UserError(f"model: the part '{missing[0]}' is missing; a model has generator and temporal")
-    optional = [_optional(config.get(part)) for part in ("tone", "grain", "motion")]
+    optional = [_optional(config.get(part)) for part in ("tone", "grain", "motion", "grade")]
     try:
         networks = build_network(config["generator"]), build_network(config["temporal"])
-        return Stylizer(*networks, *optional, config.get("short_side"))
+        return Stylizer(*networks, *optional, short_side=config.get("short_side"))
     except ValueError as error:
         raise UserError(f"model: {error}") from error
 

@@ -87,6 +87,7 @@ class TwoScaleGenerator(nn.Module):
         num_blocks: residual blocks there; their dilations run 1, 2, 4, 1, 2, 4, ...
         half: channels at a half.
         norm, inner, grain: see `ResidualGenerator`.
+        grain_cell: pixels along each side of a place of the grain, 2 or 4. With 4 a place is as broad as a stroke.
     """
 
     stride = 4
@@ -99,11 +100,14 @@ class TwoScaleGenerator(nn.Module):
         norm: str = "none",
         inner: int | None = None,
         grain: int = 0,
+        grain_cell: int = 2,
     ) -> None:
         super().__init__()
-        self.width, self.grain = width, grain
+        if grain_cell not in (2, 4):
+            raise ValueError(f"grain_cell: {grain_cell} is not 2 or 4")
+        self.width, self.grain, self.grain_cell = width, grain, grain_cell
         self.contrast = LocalContrast(3, floor=0.03)
-        self.stem = nn.Conv2d(3 * 4**2 + 3 + grain, width, 3, padding=1)
+        self.stem = nn.Conv2d(3 * 4**2 + 3 + grain * (4 // grain_cell) ** 2, width, 3, padding=1)
         self.norm = normalisation(norm, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width, 2 ** (i % 3), norm, inner) for i in range(num_blocks)))
         self.up = nn.Conv2d(width, 4 * half, 3, padding=1)
@@ -119,18 +123,15 @@ class TwoScaleGenerator(nn.Module):
             self.head.weight.mul_(0.1)
             self.head.bias.copy_(torch.tensor([0.0] * 12 + [-1.0]))
 
-    @property
-    def grain_cell(self) -> int:
-        """Pixels along each side of a place of the grain."""
-        return self.stride
-
     def encode(self, frames: Tensor, grain: Tensor | None = None) -> Tensor:
-        """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4, and their grain (N, grain, H/4, W/4), None for zeros
+        """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4, and their grain (N, grain, H/c, W/c) in cells of c
+        pixels, None for zeros
         -> features (N, width, H/4, W/4)."""
         contrast = self.contrast(F.avg_pool2d(frames, 4))
         if grain is None:
-            grain = contrast.new_zeros(len(contrast), self.grain, *contrast.shape[2:])
-        x = torch.cat([F.pixel_unshuffle(frames - 0.5, 4), contrast, grain], dim=1)
+            grain = contrast.new_zeros(len(contrast), self.grain, *(side // self.grain_cell for side in frames.shape[2:]))
+        finer = F.pixel_unshuffle(grain, 4 // self.grain_cell)
+        x = torch.cat([F.pixel_unshuffle(frames - 0.5, 4), contrast, finer], dim=1)
         return self.blocks(F.relu(self.norm(self.stem(x))))
 
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:

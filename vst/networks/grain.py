@@ -60,7 +60,10 @@ class Grain(nn.Module):
             raise ValueError(f"channels: {channels} is not an even number of 2 or more; model/grain=none is no grain")
         self.channels, self.cell, self.streak = channels, cell, streak
         self.strength, self.origin = 1.0, (0.0, 0.0)  # not the average's: what it shows is always the same
-        self.register_buffer("plane", noise_plane(channels, streak), persistent=False)
+        self.register_buffer("plane", self._noise(), persistent=False)
+
+    def _noise(self) -> Tensor:
+        return noise_plane(self.channels, self.streak)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, cell={self.cell}, streak={self.streak}"
@@ -92,8 +95,10 @@ class Grain(nn.Module):
     def at(self, x: Tensor, y: Tensor, share: Tensor | float = 1.0) -> Tensor:
         """Noise (B, C, rows, columns) at places (B, rows, columns) of the plane, times `share` and the strength, of
         deviation 1 at most, in multiples of 1 / STEPS within [-4, 4)."""
-        noise = sampled(self.plane.expand(len(x), -1, -1, -1), x % PERIOD + 0.5, y % PERIOD + 0.5)
-        return (noise * share * (self.strength * STEPS)).round().clamp(-128, 127) / STEPS
+        return self._rounded(share * sampled_plane(self.plane, x, y))
+
+    def _rounded(self, noise: Tensor) -> Tensor:
+        return (noise * (self.strength * STEPS)).round().clamp(-128, 127) / STEPS
 
 
 class CameraGrain(Grain):
@@ -183,6 +188,22 @@ def noise_plane(channels: int, streak: int = 0) -> Tensor:
         fine, coarse = _drawn_out(fine, heights, streak), _drawn_out(coarse, heights, 3 * streak)
     made = [plane / plane.std(dim=(2, 3), keepdim=True) for plane in (fine, coarse)]
     return F.pad(torch.cat(made, 1), (0, 1, 0, 1), "circular")
+
+
+@cache
+@torch.inference_mode(False)
+def swirls() -> Tensor:
+    """Directions that bend and swirl, as structure tensors (1, 3, PERIOD + 1, PERIOD + 1), periodic: n n^T = (xx, xy, yy)
+    of the unit vectors n across the contours of a smooth field. Nobody may write to it."""
+    heights = _smooth(np.random.RandomState(1), 1, _EDDY)
+    east, south = ((heights.roll(-1, axis) - heights.roll(1, axis))[:, 0] for axis in (3, 2))
+    products = torch.stack([east * east, east * south, south * south], 1)
+    return F.pad(products / (products[:, :1] + products[:, 2:]).clamp_min(1e-9), (0, 1, 0, 1), "circular")
+
+
+def sampled_plane(plane: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """A periodic plane (1, C, PERIOD + 1, PERIOD + 1) at places (B, rows, columns) of it -> (B, C, rows, columns)."""
+    return sampled(plane.expand(len(x), -1, -1, -1), x % PERIOD + 0.5, y % PERIOD + 0.5)
 
 
 def _smooth(random: np.random.RandomState, channels: int, larger: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The stylizer: generator, temporal module, tone, grain and motion behind one call that takes a frame or a clip."""
+"""The stylizer: generator, temporal module and what goes with them behind one call that takes a frame or a clip."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ PADDING = 24  # pixels of reflected border in eval mode; training crops bring th
 
 
 class Stylizer(nn.Module):
-    """A generator with memory, and a tone, a grain and a motion if given.
+    """A generator with memory, and a tone, a grain, a motion and a grade if given.
 
     `forward(frames, style=None, state=None, flow=None) -> (frames, state)`.
 
@@ -24,10 +24,13 @@ class Stylizer(nn.Module):
     after a cut. A clip in one call equals its frames one by one. `flow` (B, T - 1, 2, H, W), or T of them if there is a
     state, is the motion for a model with motion where it is known, as `vst.batch` defines it; else it is estimated. In
     eval mode the frame is padded by reflection (zero padding shows at the borders) and the result is clamped to [0, 1].
-    Nothing depends on statistics of the frame, but for the tone, which follows those of the film slowly, and the grain,
-    which follows its motion. The state are the three tensors of the motion and the picture before, those of the grain
-    (three of a camera's, one of a flow's), the moments of the tone, and those of the temporal module, as far as there
-    are such.
+    Nothing depends on statistics of the frame, but for tone and grade, which follow those of the film slowly, and the
+    grain, which follows its motion. The state are the three tensors of the motion and the picture before, those of the grain
+    (three of a camera's, two of a flow's), the moments of tone and grade, and those of the temporal module, as far as
+    there are such.
+
+    The grade is a tone that comes last: it gives the painted film the colours of the style, which painting has moved.
+    Statistics of training crops are not those of a film, so in training mode there is none.
 
     `short_side` are the pixels of the frames that it has learned to paint: strokes are a share of the picture, so those
     who run it reduce larger frames to this, None for none. The stylizer itself paints what it is given.
@@ -42,6 +45,7 @@ class Stylizer(nn.Module):
         tone: Tone | None = None,
         grain: Grain | None = None,
         motion: DenseMotion | None = None,
+        grade: Tone | None = None,
         short_side: int | None = None,
     ) -> None:
         super().__init__()
@@ -53,6 +57,7 @@ class Stylizer(nn.Module):
         self.tone = tone
         self.grain = grain
         self.motion = motion
+        self.grade = grade
         self.short_side = short_side
 
     def extra_repr(self) -> str:
@@ -71,7 +76,9 @@ class Stylizer(nn.Module):
             raise ValueError(f"frames must be at least 16x16, got {width}x{height}")
         motion, before, state = self._moved(frames, state, flow)
         film, state = self._followed(frames, motion, state)
-        frames, moments, state = self._toned(frames, state)
+        frames, moments, state = _toned(self.tone, frames, state)
+        grade = None if self.training else self.grade
+        graded, state = ((), state) if grade is None or state is None else (state[:1], state[1:])
         x, border = self._pad(frames.flatten(0, 1))
         x = x.contiguous(memory_format=torch.channels_last)  # convolutions are 2.5 times faster so, on a CPU too
         noise = [] if self.grain is None else [self._noise(film, (height, width), x.shape[2:], border)]
@@ -80,7 +87,8 @@ class Stylizer(nn.Module):
         out = (out if self.training else out.clamp(0, 1)).unflatten(0, (batch, length))
         if self.motion is not None:
             out, before = self._accumulated(out, motion, before)
-        return out, (*(motion[-1] if motion else ()), *before, *film[-1], *moments, *state)
+        out, graded, _ = _toned(grade, out, graded or None)
+        return out, (*(motion[-1] if motion else ()), *before, *film[-1], *moments, *graded, *state)
 
     def _moved(
         self, frames: Tensor, state: State | None, flow: Tensor | None
@@ -118,12 +126,12 @@ class Stylizer(nn.Module):
         """Frames (B, T, 3, H, W) and their motion -> (the grain's state at each of them, the rest of the state)."""
         if self.grain is None:
             return [()] * frames.shape[1], state
-        count = 1 if isinstance(self.grain, FlowGrain) else 3
+        count = 2 if isinstance(self.grain, FlowGrain) else 3
         kept, rest = (None, None) if state is None else (state[:count], state[count:])
         film = []
         for number, step in enumerate(frames.unbind(1)):
             if isinstance(self.grain, FlowGrain):
-                kept = (self.grain.follow(motion[number], kept and kept[0], self._view_cell(step)),)
+                kept = self.grain.follow(motion[number], kept, self._view_cell(step))
             else:
                 kept = self.grain.follow(step, kept)
             film.append(kept)
@@ -137,19 +145,8 @@ class Stylizer(nn.Module):
         state = tuple(torch.stack(steps, 1).flatten(0, 1) for steps in zip(*film, strict=True))
         places = tuple(side // self.grain.cell for side in sides)
         if isinstance(self.grain, FlowGrain):
-            return self.grain(state[0], self.motion.cell(min(size)), places, before)
+            return self.grain(state, self.motion.cell(min(size)), places, before)
         return self.grain(state, size, places, before)
-
-    def _toned(self, frames: Tensor, state: State | None) -> tuple[Tensor, State, State | None]:
-        """Frames (B, T, 3, H, W) -> (frames in the tone of the style, its moments, the rest of the state)."""
-        if self.tone is None:
-            return frames, (), state
-        moments, rest = (None, None) if state is None else (state[0], state[1:])
-        steps = []
-        for step in frames.unbind(1):
-            step, moments = self.tone(step, moments)
-            steps.append(step)
-        return torch.stack(steps, 1), (moments,), rest
 
     def _pad(self, x: Tensor) -> tuple[Tensor, int]:
         """Pad to multiples of the stride, in eval mode by PADDING on each side too. Returns (padded, pixels before)."""
@@ -159,6 +156,18 @@ class Stylizer(nn.Module):
         if max(pad) < min(x.shape[-2:]):
             return F.pad(x, pad, mode="reflect"), before
         return F.pad(x, pad, mode="replicate"), before  # reflection needs more pixels than it pads
+
+
+def _toned(tone: Tone | None, frames: Tensor, state: State | None) -> tuple[Tensor, State, State | None]:
+    """Frames (B, T, 3, H, W) -> (frames in the tone, its moments, the rest of the state)."""
+    if tone is None:
+        return frames, (), state
+    moments, rest = (None, None) if state is None else (state[0], state[1:])
+    steps = []
+    for step in frames.unbind(1):
+        step, moments = tone(step, moments)
+        steps.append(step)
+    return torch.stack(steps, 1), (moments,), rest
 
 
 def check_grain(generator: nn.Module, grain: Grain | None, motion: DenseMotion | None = None) -> None:

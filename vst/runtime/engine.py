@@ -14,7 +14,8 @@ from torch import Tensor
 from vst.errors import UserError
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
-from vst.runtime.grain import NONE, ByteFlowGrain, ByteGrain
+from vst.runtime.flow_grain import ByteFlowGrain
+from vst.runtime.grain import NONE, ByteGrain
 from vst.runtime.graph import GraphInfo, add_border, unpack
 from vst.runtime.motion import ByteMotion
 from vst.runtime.tone import ByteTone, PlaneTone, is_affine
@@ -77,6 +78,7 @@ class Engine(ABC):
             self._tone = PlaneTone(info.tone, planes, info.cell, getattr(torch, info.precision))
         elif info.tone:
             self._tone = ByteTone(info.tone)
+        self._grade = ByteTone(info.grade) if info.grade else None
 
     def open_planes_with(self, opener: Callable[[PlaneFormat], Engine]) -> None:
         """Say how an engine of the same model for frames of planes is opened."""
@@ -90,7 +92,8 @@ class Engine(ABC):
         their range, which are cut off in another space. Asked again, it is the same engine.
         """
         learned = self.info.short_side
-        if self._motion is not None or not is_affine(self.info.tone) or 0 < learned < min(size):
+        in_rgb = self._motion is not None or self._grade is not None or not is_affine(self.info.tone)
+        if in_rgb or 0 < learned < min(size):
             return None
         if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
@@ -132,16 +135,22 @@ class Engine(ABC):
         self._bordered = add_border(frame, self.info, self._bordered)
         self._out = out = np.empty_like(frame) if out is None else out
         image = self._run(self._bordered, self._first)[0]
-        self._first = False
+        first, self._first = self._first, False
         if self._motion is not None:
             self._motion.accumulate(image[:height, :width], out)
-            return out
+        else:
+            self._crop(image, out)
+        if self._grade is not None:
+            np.copyto(out, self._grade(out, first))
+        return out
+
+    def _crop(self, image: np.ndarray, out: np.ndarray) -> None:
+        """What the graph gave, without its border, into `out`, if it is not there."""
         if np.may_share_memory(image, out):
-            return out
+            return
         parts = zip(planes_of(image), planes_of(out), strict=True) if self.info.planes else [(image, out)]
         for given, target in parts:
             np.copyto(target, given[: target.shape[0], : target.shape[1]])
-        return out
 
     def fit(self, height: int, width: int) -> None:
         """Get ready for frames of this size, which the first frame of a film does by itself.
@@ -191,18 +200,21 @@ class Engine(ABC):
 
     @property
     def film(self) -> list[Tensor]:
-        """What tone, grain and motion know of the film so far, beside the state: moments (1, 7), the tensors of the
-        grain, and those of the motion with the picture before, as far as there are such. Set it to go on; it is copied.
+        """What tone, grade, grain and motion know of the film so far, beside the state: moments of the first two, the
+        tensors of the grain, and those of the motion with the picture before, as far as there are such. Set it to go
+        on; it is copied.
         """
-        moments = [] if self._tone is None or self._tone.moments is None else [self._tone.moments]
+        tones = [tone for tone in (self._tone, self._grade) if tone is not None]
+        moments = [tone.moments for tone in tones if tone.moments is not None]
         grain = [] if self._grain is None else self._grain.state or ()
         return [*moments, *grain, *([] if self._motion is None else self._motion.film)]
 
     @film.setter
     def film(self, film: list[Tensor]) -> None:
         kept = [tensor.clone() for tensor in film]
-        if self._tone is not None:
-            self._tone.moments = kept.pop(0)
+        for tone in (self._tone, self._grade):
+            if tone is not None:
+                tone.moments = kept.pop(0)
         if self._motion is not None and kept:
             self._motion.film, kept = kept[-4:], kept[:-4]
         if self._grain is not None:

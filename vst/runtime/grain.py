@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vst.networks.flow_grain import FlowGrain
 from vst.networks.grain import PERIOD, STEPS, CameraGrain, noise_plane, view_cell
-from vst.networks.motion import MotionState
 from vst.planes import PlaneFormat, planes_of
 
 NONE = 128  # the byte of no noise
@@ -74,29 +72,3 @@ class ByteGrain:
     @property
     def _white(self) -> float:
         return 255.0 if self._planes is None or self._planes.full else 235.0
-
-
-class ByteFlowGrain:
-    """`vst.networks.FlowGrain` on the motion of frames; its state lies within. Arguments: of the grain."""
-
-    def __init__(self, channels: int, cell: int, streak: int) -> None:
-        self._grain = FlowGrain(channels, cell, streak).eval()
-        self.state: tuple[Tensor, ...] | None = None
-
-    @torch.inference_mode()
-    def __call__(
-        self, motion: MotionState, view_cell: int, first: bool, border: int, places: tuple[int, int]
-    ) -> np.ndarray:
-        """Noise (1, rows, columns, C) uint8 of a frame with its border, in `places`. `first`: a scene begins."""
-        self.state = (self._grain.follow(motion, None if first else self.state[0], view_cell),)
-        noise = self._grain(self.state[0], view_cell, places, border)
-        return (noise * STEPS + NONE).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-
-    @property
-    def strength(self) -> float:
-        """Factor on the noise, 0 to 1."""
-        return self._grain.strength
-
-    @strength.setter
-    def strength(self, strength: float) -> None:
-        self._grain.strength = strength

@@ -49,7 +49,7 @@ class GraphInfo:
     What the graph does not know of stands here for those who run it: the estimator of `motion` ("" for none), the
     `motion_rows` that it sees and the `history` that pictures accumulate (`vst.runtime.motion`); `grain_flows` if the
     motion carries the grain, which else follows the camera; and the `short_side` of the frames that it has learned to
-    paint, 0 for any.
+    paint, 0 for any; and `grade`, what happens to the picture after all of this, () for nothing.
     """
 
     states: tuple[int, ...]
@@ -71,6 +71,7 @@ class GraphInfo:
     motion_rows: int = 0
     history: float = 0.0
     short_side: int = 0
+    grade: tuple[float, ...] = ()
 
     @property
     def inputs(self) -> list[str]:
@@ -124,7 +125,7 @@ class GraphInfo:
     def to_metadata(self) -> dict[str, str]:
         """Strings for the metadata of a file."""
         given = {f"vst_{key}": str(value) for key, value in asdict(self).items()}
-        for name in ("states", "tone"):
+        for name in ("states", "tone", "grade"):
             given[f"vst_{name}"] = ",".join(map(str, getattr(self, name)))
         names = {"vst_inputs": ",".join(self.inputs), "vst_outputs": ",".join(self.outputs)}
         return given | names | {"vst_frame": LAYOUT, "vst_padding": "reflect"}
@@ -139,7 +140,9 @@ class GraphInfo:
             raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
         text = {name: metadata[f"vst_{name}"] for name in names}
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
-        tone = tuple(float(value) for value in text["tone"].split(",") if value)
+        tones = {
+            name: tuple(float(value) for value in text[name].split(",") if value) for name in ("tone", "grade")
+        }
         numbers = {
             name: int(text[name])
             for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell", "grain_streak")
@@ -147,7 +150,7 @@ class GraphInfo:
         numbers |= {name: int(text[name]) for name in ("motion_rows", "short_side")}
         numbers |= {"history": float(text["history"])}
         flags = {name: text[name] == str(True) for name in ("planes", "grain_flows")}
-        return cls(**text | numbers | flags | {"states": states, "tone": tone})
+        return cls(**text | numbers | flags | tones | {"states": states})
 
 
 def add_border(frame: np.ndarray, info: GraphInfo, out: np.ndarray | None = None) -> np.ndarray:
@@ -269,6 +272,7 @@ class FrameGraph(nn.Module):
         self.info = GraphInfo(
             states, generator.stride, PADDING, style, version, precision,
             reach=looks, tone=tone, cell=cell, planes=planes is not None, short_side=stylizer.short_side or 0,
+            grade=tone_values(stylizer.grade),
         )  # fmt: skip
         if grain is not None:
             self.info = replace(self.info, grain=grain.channels, grain_cell=grain.cell, grain_streak=grain.streak)

@@ -1,0 +1,176 @@
+"""The grain that moves with the film (`vst.networks.FlowGrain`) by OpenCV, before the graph: noise as bytes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vst.networks import flow_grain as definition
+from vst.networks.flow_grain import FlowGrain
+from vst.networks.grain import PERIOD, STEPS
+from vst.networks.motion import MotionState
+from vst.runtime.grain import NONE
+
+_FOUR = 4  # channels: what OpenCV interpolates fastest, so two and three are filled up
+
+
+class ByteFlowGrain:
+    """`vst.networks.FlowGrain` on the motion of frames; its state lies within. Arguments: of the grain.
+
+    Attributes:
+        strength: factor on the noise, 0 to 1.
+    """
+
+    def __init__(self, channels: int, cell: int, streak: int) -> None:
+        self._grain = FlowGrain(channels, cell, streak)
+        self.strength = 1.0
+        self._planes = [
+            _pixels(plane)[:PERIOD, :PERIOD].copy() for plane in self._grain.plane.split(_FOUR, dim=1)
+        ]
+        self._swirls = _pixels(self._grain.swirls)[:PERIOD, :PERIOD].copy()
+        self._apart: np.ndarray | None = None  # coordinates (h, w, 4), relative to a plane that stands still
+        self._tensors: np.ndarray | None = None  # (rows, columns, 4)
+        self._grids: dict[tuple, np.ndarray] = {}
+
+    @property
+    def state(self) -> tuple[Tensor, Tensor] | None:
+        """Coordinates (1, 4, h, w), relative to those of a plane that stands still, and structure tensors
+        (1, 4, rows, columns), each filled up with zeros; None before the first frame.
+
+        Copied, also when it is set.
+        """
+        if self._apart is None:
+            return None
+        return tuple(torch.from_numpy(x.transpose(2, 0, 1)[None].copy()) for x in (self._apart, self._tensors))
+
+    @state.setter
+    def state(self, state: tuple[Tensor, ...]) -> None:
+        self._apart, self._tensors = (_pixels(x) for x in state) if state else (None, None)
+
+    def __call__(
+        self, motion: MotionState, view_cell: int, first: bool, border: int, places: tuple[int, int]
+    ) -> np.ndarray:
+        """Noise (1, rows, columns, C) uint8 of a frame with its border, in `places`. `first`: a scene begins."""
+        view, flow, confidence = (np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()) for x in motion)
+        view, confidence = view[..., 0], confidence[..., 0]
+        self._apart = self._carried(flow, confidence, view_cell / self._grain.cell, first)
+        self._tensors = self._directed(view, flow, confidence, view_cell, first)
+        noise = np.concatenate(self._drawn(view_cell, border, places), -1)
+        return cv2.addWeighted(noise, self.strength * STEPS, noise, 0, NONE, dtype=cv2.CV_8U)[None]
+
+    def _carried(self, flow: np.ndarray, confidence: np.ndarray, scale: float, first: bool) -> np.ndarray:
+        height, width = flow.shape[:2]
+        if first or self._apart is None:
+            return np.zeros((height, width, _FOUR), np.float32)
+        apart = _moved(self._apart, self._grid(height, width) + flow)
+        apart[..., :2] += flow * scale
+        lost = (confidence < definition.TRUSTED) | _stretched(apart, 1 / scale)
+        apart[lost] = cv2.mean(apart)
+        return apart - PERIOD * np.rint(np.array(cv2.mean(apart), np.float32) / PERIOD)
+
+    def _directed(
+        self, view: np.ndarray, flow: np.ndarray, confidence: np.ndarray, view_cell: int, first: bool
+    ) -> np.ndarray:
+        pooled = self._grain.pooled(view_cell)
+        view, flow, confidence = (_reduced(x, pooled) for x in (view, flow / pooled, confidence))
+        now = _structure_tensors(view, self._grain.cell / (view_cell * pooled))
+        if first or self._tensors is None:
+            return now
+        before = _moved(self._tensors, self._grid(*view.shape) + flow)
+        share = (definition.KEPT * confidence)[..., None]
+        return now + share * (before - now)
+
+    def _drawn(self, view_cell: int, border: int, places: tuple[int, int]) -> list[np.ndarray]:
+        grain, grid = self._grain, self._grid(*places)
+        middle = grid + (0.5 - border / grain.cell)  # in places of the frame
+        apart = _moved(self._apart, middle * (grain.cell / view_cell) - 0.5)[..., :2]
+        on = (middle + apart) % PERIOD
+        noise = [_moved(plane, on, cv2.BORDER_WRAP) for plane in self._planes]
+        if not grain.steps:
+            return noise
+        side = view_cell * grain.pooled(view_cell)
+        tensors = _moved(self._tensors, middle * (grain.cell / side) - 0.5)
+        tensors += definition.SWIRL * _moved(self._swirls, on, cv2.BORDER_WRAP)
+        along = _tangents(tensors)
+        for step in grain.steps:
+            noise = [_step(part, grid, step * along) for part in noise]
+        longer = [_step(part, grid, 2 * grain.steps[-1] * along) for part in noise]
+        halves = np.split(np.arange(grain.channels), 2)
+        noise, longer = (np.concatenate(parts, -1) for parts in (noise, longer))
+        gains = grain.gains[0, :, 0, 0].numpy()
+        return [noise[..., halves[0]] * gains[halves[0]], longer[..., halves[1]] * gains[halves[1]]]
+
+    def _grid(self, height: int, width: int) -> np.ndarray:
+        """Where samples lie, (height, width, 2). Nobody may write to it."""
+        key = (height, width)
+        if key not in self._grids:
+            y, x = np.mgrid[:height, :width].astype(np.float32)
+            self._grids[key] = np.stack([x, y], -1)
+        return self._grids[key]
+
+
+def _pixels(x: Tensor) -> np.ndarray:
+    """(1, C, h, w) -> (h, w, 4), filled up with zeros."""
+    return np.pad(x[0].permute(1, 2, 0).numpy(), ((0, 0), (0, 0), (0, -x.shape[1] % _FOUR)))
+
+
+def _moved(x: np.ndarray, to: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    return cv2.remap(x, to, None, cv2.INTER_LINEAR, borderMode=border)
+
+
+def _step(noise: np.ndarray, grid: np.ndarray, by: np.ndarray) -> np.ndarray:
+    there = _moved(noise, grid + by)
+    there += _moved(noise, grid - by)
+    return cv2.addWeighted(there, 0.25, noise, 0.5, 0)
+
+
+def _reduced(x: np.ndarray, side: int) -> np.ndarray:
+    """Means of whole squares of so many samples."""
+    if side == 1:
+        return x
+    rows, columns = (length // side for length in x.shape[:2])
+    return cv2.resize(x[: rows * side, : columns * side], (columns, rows), interpolation=cv2.INTER_AREA)
+
+
+def _stretched(apart: np.ndarray, scale: float) -> np.ndarray:
+    """(h, w) of bool, as `FlowGrain` has it."""
+    across = (apart[1:-1, 2:, :2] - apart[1:-1, :-2, :2]) * (scale / 2)
+    down = (apart[2:, 1:-1, :2] - apart[:-2, 1:-1, :2]) * (scale / 2)
+    area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
+    least, most = definition.STRETCHED
+    return np.pad((area < least) | (area > most), 1)
+
+
+def _structure_tensors(view: np.ndarray, samples: float) -> np.ndarray:
+    """(h, w) -> (h, w, 4), as `vst.networks.flow_grain.structure_tensors`."""
+    sobel = {"ddepth": cv2.CV_32F, "scale": samples / 8, "borderType": cv2.BORDER_REPLICATE}
+    east, south = (cv2.Sobel(view, dx=1 - axis, dy=axis, **sobel) for axis in (0, 1))
+    weight = 1 / (cv2.magnitude(east, south) + definition.SOFT)
+    east_weighted = east * weight
+    mixed, down = east_weighted * south, south * south * weight
+    products = cv2.merge([east_weighted * east, mixed, down, np.zeros_like(down)])
+    side = definition.odd(definition.NEAR * samples)
+    near = _mean(products, side)
+    height, width = view.shape
+    far = definition.FAR
+    padded = cv2.copyMakeBorder(near, 0, -height % far, 0, -width % far, cv2.BORDER_REPLICATE)
+    around = _mean(_reduced(padded, far), side)
+    around = cv2.resize(around, padded.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.addWeighted(near, 1, np.ascontiguousarray(around[:height, :width]), definition.AROUND, 0)
+
+
+def _mean(x: np.ndarray, side: int) -> np.ndarray:
+    for _ in range(2):
+        x = cv2.blur(x, (side, side), borderType=cv2.BORDER_REPLICATE)
+    return x
+
+
+def _tangents(tensors: np.ndarray) -> np.ndarray:
+    """(h, w, 4) -> (h, w, 2), as `vst.networks.flow_grain.tangents`."""
+    across, mixed, down, _ = cv2.split(tensors)
+    apart, mixed = across - down, 2 * mixed
+    share = apart / np.maximum(cv2.magnitude(apart, mixed), 1e-12)
+    cosine, sine = (np.sqrt(np.clip((1 + sign * share) / 2, 0, 1)) for sign in (1, -1))
+    return cv2.merge([-np.copysign(sine, mixed), cosine])
