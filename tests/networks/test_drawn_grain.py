@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vst.networks import DenseMotion, FlowGrain
-from vst.networks.flow_grain import structure_tensors, tangents
-from vst.networks.grain import noise_plane
+from vst.networks.flow_grain import stroke_noise, structure_tensors, tangents
+from vst.networks.grain import PERIOD
 
 
 def stripes(angle, height=120, width=160, period=12):
@@ -49,7 +49,9 @@ def test_tensors_do_not_depend_on_how_finely_the_frame_is_seen():
     torch.testing.assert_close(fine, coarse, rtol=0.1, atol=0)
 
 
-@pytest.mark.parametrize(("angle", "along", "across"), [(0, (6, 0), (0, 6)), (90, (0, 6), (6, 0)), (45, (4, 4), (4, -4))])
+@pytest.mark.parametrize(
+    ("angle", "along", "across"), [(0, (6, 0), (0, 6)), (90, (0, 6), (6, 0)), (45, (4, 4), (4, -4))]
+)
 def test_the_noise_is_drawn_out_along_contours(angle, along, across):
     noise = drawn(stripes(angle, 240, 320))
     assert similarity(noise, *along) > 0.4 > 0.2 > abs(similarity(noise, *across))
@@ -82,7 +84,14 @@ def test_it_has_the_same_deviation_however_far_it_is_drawn_out(streak):
     assert FlowGrain(4, 2, streak).steps == {0: (), 3: (1, 2), 7: (1, 2, 4), 12: (1, 2, 4)}[streak]
 
 
-def test_its_plane_is_shared_and_never_changed():
-    before = noise_plane(4, 0).clone()
-    drawn(stripes(10))
-    assert torch.equal(noise_plane(4, 0), before)
+def test_its_waves_are_as_long_as_strokes_are_broad():
+    """Of its power, next to none lies in waves of twice the length and more, and little in shorter ones."""
+    noise = stroke_noise(4)
+    spectrum = torch.fft.fft2(noise).abs().square()[0]
+    rate = torch.fft.fftfreq(PERIOD)
+    radius = torch.hypot(rate, rate[:, None])
+    for channel, length in zip(spectrum, (4, 4, 8, 8), strict=True):
+        share = channel / channel.sum()
+        assert share[radius < 0.4 / length].sum() < 0.1
+        assert share[(radius > 0.6 / length) & (radius < 1.9 / length)].sum() > 0.75
+    assert torch.equal(noise, stroke_noise(4)) and torch.allclose(noise.std(dim=(2, 3)), torch.ones(1, 4))

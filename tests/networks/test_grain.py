@@ -25,10 +25,9 @@ def noise_of(grain, clip, cell=4):
 
 def test_the_plane_is_periodic_of_deviation_one_and_always_the_same():
     plane = noise_plane(4)
-    assert torch.equal(plane[..., 0, :], plane[..., -1, :]) and torch.equal(plane[..., 0], plane[..., -1])
-    inner = plane[..., :PERIOD, :PERIOD]
-    torch.testing.assert_close(inner.std(dim=(2, 3)), torch.ones(1, 4), atol=1e-3, rtol=0)
-    fine, coarse = (inner[:, c : c + 1] for c in (0, 2))
+    assert plane.shape == (1, 4, PERIOD, PERIOD)
+    torch.testing.assert_close(plane.std(dim=(2, 3)), torch.ones(1, 4), atol=1e-3, rtol=0)
+    fine, coarse = (plane[:, c : c + 1] for c in (0, 2))
     step = [float((p[..., 1:] - p[..., :-1]).std()) for p in (fine, coarse)]
     assert step[1] < step[0] / 2, "the second half is coarser"
     assert np.isclose(float(plane.double().abs().sum()), float(noise_plane(4).double().abs().sum()))
@@ -36,7 +35,7 @@ def test_the_plane_is_periodic_of_deviation_one_and_always_the_same():
 
 @pytest.mark.parametrize("streak", [0, 8])
 def test_the_plane_has_no_seam(streak):
-    inner = noise_plane(4, streak)[..., :PERIOD, :PERIOD]
+    inner = noise_plane(4, streak)
     for axis in (2, 3):
         steps = (inner.roll(-1, axis) - inner).square().mean((0, 1, 5 - axis)).sqrt()
         assert steps[-1] < steps[:-1].max(), "from the last line to the first as between all others"
@@ -50,7 +49,7 @@ def test_a_model_from_before_streaks_keeps_its_grain():
     }
     plane = build_stylizer(config).grain.plane
     assert torch.equal(plane, noise_plane(4)) and not torch.equal(plane, noise_plane(4, 8))
-    assert float(plane.double().square().sum()) == pytest.approx(264288.69, rel=1e-6)
+    assert float(plane.double().square().sum()) == pytest.approx(262307.35, rel=1e-6)
 
 
 def test_a_plane_that_inference_made_serves_training_too():

@@ -53,7 +53,7 @@ def test_far_pixels_do_not_matter():
 def test_grain_changes_the_picture():
     made, frame = generator(4), torch.full((1, 3, 64, 64), 0.5)
     plain = made.decode(made.encode(frame), frame)
-    grained = made.decode(made.encode(frame, torch.randn(1, 4, 16, 16)), frame)
+    grained = made.decode(made.encode(frame, torch.randn(1, 4, 32, 32)), frame)
     assert (grained - plain).abs().mean() > 0.002
 
 

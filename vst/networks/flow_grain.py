@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vst.networks.grain import PERIOD, Grain, noise_plane, sampled, sampled_plane, swirls
+from vst.networks.grain import PERIOD, Grain, sampled, sampled_plane, smooth_noise, smoothed, swirls
 from vst.networks.motion import MotionState, warped
 
 FlowGrainState = tuple[Tensor, Tensor]
@@ -39,13 +40,13 @@ class FlowGrain(Grain):
     second half of the channels by one step more. Arguments: see `Grain`.
     """
 
-    def __init__(self, channels: int = 4, cell: int = 4, streak: int = 7) -> None:
+    def __init__(self, channels: int = 4, cell: int = 2, streak: int = 7) -> None:
         super().__init__(channels, cell, streak)
         self.register_buffer("swirls", swirls(), persistent=False)
         self.register_buffer("gains", drawn_gains(channels, self.steps) if self.steps else None, persistent=False)
 
     def _noise(self) -> Tensor:
-        return noise_plane(self.channels, 0)
+        return stroke_noise(self.channels)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -77,7 +78,7 @@ class FlowGrain(Grain):
         apart = coordinates - self._own(coordinates, view_cell)
         dx, dy = sampled(apart, x / view_cell, y / view_cell).unbind(1)
         on_x, on_y = x / self.cell + self.origin[0] / self.cell + dx, y / self.cell + self.origin[1] / self.cell + dy
-        noise = sampled_plane(self.plane, on_x, on_y)
+        noise = sampled_plane(self.plane, on_x, on_y, "bicubic")  # bilinear would fade it between two places
         if not self.steps:
             return self._rounded(noise)
         side = view_cell * self.pooled(view_cell)
@@ -132,6 +133,25 @@ class FlowGrain(Grain):
         area[..., 0, :], area[..., -1, :], area[..., 0], area[..., -1] = (1.0,) * 4  # borders have one neighbour only
         least, most = STRETCHED
         return (area < least) | (area > most)
+
+
+@cache
+@torch.inference_mode(False)
+def stroke_noise(channels: int) -> Tensor:
+    """Noise (1, channels, PERIOD, PERIOD) of deviation 1, periodic, without waves much longer than a stroke is broad.
+
+    The first half has waves of about four places, the second of eight. Always the same; nobody may write to it.
+    """
+    random = np.random.RandomState(0)  # its numbers are frozen, unlike those of newer generators
+    made = []
+    for larger in (1, 2):
+        fine = smooth_noise(random, channels // 2, larger)
+        broad = fine
+        for _ in range(3 * larger**2):
+            broad = smoothed(broad)
+        made.append(fine - broad)
+    plane = torch.cat(made, 1)
+    return plane / plane.std(dim=(2, 3), keepdim=True)
 
 
 def structure_tensors(view: Tensor, samples: float = 1.0) -> Tensor:
@@ -198,7 +218,7 @@ def _step(noise: Tensor, by: Tensor) -> Tensor:
 @torch.inference_mode(False)
 def drawn_gains(channels: int, steps: tuple[int, ...]) -> Tensor:
     """(1, C, 1, 1): 1 over the deviation that the noise has left when it is drawn out along straight lines."""
-    plane = noise_plane(channels, 0)
+    plane = stroke_noise(channels)
     slanting = plane.new_tensor([0.6, 0.8])[None, :, None, None].expand(-1, -1, *plane.shape[2:])
     drawn = torch.cat(drawn_along(plane, slanting, steps), 1)
     return 1 / drawn.std(dim=(2, 3), keepdim=True)

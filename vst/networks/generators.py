@@ -125,13 +125,14 @@ class TwoScaleGenerator(nn.Module):
 
     def encode(self, frames: Tensor, grain: Tensor | None = None) -> Tensor:
         """Frames (N, 3, H, W) in [0, 1], H and W multiples of 4, and their grain (N, grain, H/c, W/c) in cells of c
-        pixels, None for zeros
-        -> features (N, width, H/4, W/4)."""
-        contrast = self.contrast(F.avg_pool2d(frames, 4))
-        if grain is None:
-            grain = contrast.new_zeros(len(contrast), self.grain, *(side // self.grain_cell for side in frames.shape[2:]))
-        finer = F.pixel_unshuffle(grain, 4 // self.grain_cell)
-        x = torch.cat([F.pixel_unshuffle(frames - 0.5, 4), contrast, finer], dim=1)
+        pixels, None for zeros -> features (N, width, H/4, W/4)."""
+        seen = [F.pixel_unshuffle(frames - 0.5, 4), self.contrast(F.avg_pool2d(frames, 4))]
+        if self.grain:
+            if grain is None:
+                places = (side // self.grain_cell for side in frames.shape[-2:])
+                grain = frames.new_zeros(len(frames), self.grain, *places)
+            seen.append(F.pixel_unshuffle(grain, 4 // self.grain_cell))
+        x = torch.cat(seen, dim=1)
         return self.blocks(F.relu(self.norm(self.stem(x))))
 
     def decode(self, features: Tensor, frames: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ GrainState = tuple[Tensor, Tensor, Tensor]
 
 STEPS = 32  # of the noise in a deviation: it is rounded, because engines work on bytes
 PERIOD = 256  # places after which the noise repeats, along each side
+_PAD = 2  # places that interpolation looks beyond the period
 _COARSE = 4  # how much larger the grains of the second half of the channels are
 _LONGEST = 64  # streak that is drawn, places
 _EDDY = 32  # places from one bend of the streaks to the next, about
@@ -179,39 +180,45 @@ class CameraGrain(Grain):
 @cache
 @torch.inference_mode(False)  # whoever asks first: training uses it too
 def noise_plane(channels: int, streak: int = 0) -> Tensor:
-    """(1, C, PERIOD + 1, PERIOD + 1), periodic, of deviation 1, smooth enough to be interpolated; always the same.
+    """(1, C, PERIOD, PERIOD), periodic, of deviation 1, smooth enough to be interpolated; always the same.
     Nobody may write to it: all share it."""
     random = np.random.RandomState(0)  # its numbers are frozen, unlike those of newer generators
-    fine, coarse = (_smooth(random, channels // 2, larger) for larger in (1, _COARSE))
+    fine, coarse = (smooth_noise(random, channels // 2, larger) for larger in (1, _COARSE))
     if streak:
-        heights = _smooth(random, 1, _EDDY)
+        heights = smooth_noise(random, 1, _EDDY)
         fine, coarse = _drawn_out(fine, heights, streak), _drawn_out(coarse, heights, 3 * streak)
     made = [plane / plane.std(dim=(2, 3), keepdim=True) for plane in (fine, coarse)]
-    return F.pad(torch.cat(made, 1), (0, 1, 0, 1), "circular")
+    return torch.cat(made, 1)
 
 
 @cache
 @torch.inference_mode(False)
 def swirls() -> Tensor:
-    """Directions that bend and swirl, as structure tensors (1, 3, PERIOD + 1, PERIOD + 1), periodic: n n^T = (xx, xy, yy)
-    of the unit vectors n across the contours of a smooth field. Nobody may write to it."""
-    heights = _smooth(np.random.RandomState(1), 1, _EDDY)
+    """Directions that bend and swirl, as structure tensors (1, 3, PERIOD, PERIOD), periodic: n n^T = (xx, xy, yy) of
+    the unit vectors n across the contours of a smooth field. Nobody may write to it."""
+    heights = smooth_noise(np.random.RandomState(1), 1, _EDDY)
     east, south = ((heights.roll(-1, axis) - heights.roll(1, axis))[:, 0] for axis in (3, 2))
     products = torch.stack([east * east, east * south, south * south], 1)
-    return F.pad(products / (products[:, :1] + products[:, 2:]).clamp_min(1e-9), (0, 1, 0, 1), "circular")
+    return products / (products[:, :1] + products[:, 2:]).clamp_min(1e-9)
 
 
-def sampled_plane(plane: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """A periodic plane (1, C, PERIOD + 1, PERIOD + 1) at places (B, rows, columns) of it -> (B, C, rows, columns)."""
-    return sampled(plane.expand(len(x), -1, -1, -1), x % PERIOD + 0.5, y % PERIOD + 0.5)
+def sampled_plane(plane: Tensor, x: Tensor, y: Tensor, mode: str = "bilinear") -> Tensor:
+    """A periodic plane (1, C, PERIOD, PERIOD) at places (B, rows, columns) of it -> (B, C, rows, columns)."""
+    padded = F.pad(plane, (_PAD, _PAD, _PAD, _PAD), "circular").expand(len(x), -1, -1, -1)
+    return sampled(padded, x % PERIOD + (_PAD + 0.5), y % PERIOD + (_PAD + 0.5), mode)
 
 
-def _smooth(random: np.random.RandomState, channels: int, larger: int) -> Tensor:
+def smooth_noise(random: np.random.RandomState, channels: int, larger: int) -> Tensor:
     """Periodic noise (1, channels, PERIOD, PERIOD) with grains of about three times `larger` places."""
     side = PERIOD // larger
     white = torch.from_numpy(random.standard_normal((1, channels, side, side))).float()
     plane = F.interpolate(F.pad(white, (2,) * 4, "circular"), scale_factor=larger, mode="bicubic")
     plane = plane[..., 2 * larger : -2 * larger, 2 * larger : -2 * larger]
+    return smoothed(plane)
+
+
+def smoothed(plane: Tensor) -> Tensor:
+    """A periodic plane, each place with a quarter of its neighbours on both sides, along both axes."""
     for axis in (2, 3):
         plane = (plane.roll(1, axis) + 2 * plane + plane.roll(-1, axis)) / 4
     return plane
@@ -254,9 +261,9 @@ def _blocks(view: Tensor) -> Tensor:
     return F.avg_pool2d(view, _BLOCK, ceil_mode=True)
 
 
-def sampled(picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def sampled(picture: Tensor, x: Tensor, y: Tensor, mode: str = "bilinear") -> Tensor:
     """`picture` (B, C, h, w) at (x, y) that broadcast to (B or none, rows, columns); samples lie at .5, 1.5, ..."""
     height, width = picture.shape[-2:]
     grid = torch.stack(torch.broadcast_tensors(x * (2 / width) - 1, y * (2 / height) - 1), -1)
     grid = grid if grid.ndim == 4 else grid.expand(len(picture), -1, -1, -1)
-    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(picture, grid, mode, padding_mode="border", align_corners=False)

@@ -26,10 +26,8 @@ class ByteFlowGrain:
     def __init__(self, channels: int, cell: int, streak: int) -> None:
         self._grain = FlowGrain(channels, cell, streak)
         self.strength = 1.0
-        self._planes = [
-            _pixels(plane)[:PERIOD, :PERIOD].copy() for plane in self._grain.plane.split(_FOUR, dim=1)
-        ]
-        self._swirls = _pixels(self._grain.swirls)[:PERIOD, :PERIOD].copy()
+        self._planes = [_pixels(plane) for plane in self._grain.plane.split(_FOUR, dim=1)]
+        self._swirls = _pixels(self._grain.swirls)
         self._apart: np.ndarray | None = None  # coordinates (h, w, 4), relative to a plane that stands still
         self._tensors: np.ndarray | None = None  # (rows, columns, 4)
         self._grids: dict[tuple, np.ndarray] = {}
@@ -87,7 +85,7 @@ class ByteFlowGrain:
         middle = grid + (0.5 - border / grain.cell)  # in places of the frame
         apart = _moved(self._apart, middle * (grain.cell / view_cell) - 0.5)[..., :2]
         on = (middle + apart) % PERIOD
-        noise = [_moved(plane, on, cv2.BORDER_WRAP) for plane in self._planes]
+        noise = [cv2.remap(plane, on, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP) for plane in self._planes]
         if not grain.steps:
             return noise
         side = view_cell * grain.pooled(view_cell)

@@ -20,7 +20,7 @@ def noise_text(channels: int, streak: int) -> str:
     """The noise of `CameraGrain` for programs without it: bytes (PERIOD, PERIOD, C) as an exported graph takes them,
     compressed by zlib, in Base64.
     """
-    plane = noise_plane(channels, streak)[0, :, :PERIOD, :PERIOD].permute(1, 2, 0)
+    plane = noise_plane(channels, streak)[0].permute(1, 2, 0)
     levels = (plane * STEPS + NONE).round().clamp(0, 255).to(torch.uint8)
     return b64encode(zlib.compress(levels.contiguous().numpy().tobytes(), 9)).decode()
 

@@ -140,9 +140,7 @@ class GraphInfo:
             raise UserError(f"{source}: a model, but not one that vst has exported; make one with export.py")
         text = {name: metadata[f"vst_{name}"] for name in names}
         states = tuple(int(channels) for channels in text["states"].split(",") if channels)
-        tones = {
-            name: tuple(float(value) for value in text[name].split(",") if value) for name in ("tone", "grade")
-        }
+        tones = {name: tuple(float(value) for value in text[name].split(",") if value) for name in ("tone", "grade")}
         numbers = {
             name: int(text[name])
             for name in ("stride", "border", "reach", "bytes_per_pixel", "cell", "grain", "grain_cell", "grain_streak")
