@@ -149,3 +149,23 @@ def test_it_lies_in_the_weights_of_a_stylizer():
     made.eval(), other.eval()
     clip = photograph()[:, None].expand(-1, 2, -1, -1, -1)
     torch.testing.assert_close(made(clip)[0], other(clip)[0])
+
+
+def test_a_grade_gives_the_painted_film_the_colours_that_painting_took_from_it(tone):
+    torch.manual_seed(0)
+    generator, grade = ResidualGenerator(8, 1), ColourTransport()
+    grade.set_style([painting()])
+    with torch.no_grad():
+        generator.head.bias[:-1] = 0.2  # it paints everything lighter
+    pale, graded = (Stylizer(generator, Stateless(), tone, grade=part).eval() for part in (None, grade))
+    clip = torch.stack([photograph(seed) for seed in (1, 1, 2)], 1)
+    with torch.no_grad():
+        left = [distance(model(clip)[0][0, 0], painting()) for model in (graded, pale)]
+        whole, state = graded(clip)
+        first, kept = graded(clip[:, :1])
+        rest, last = graded(clip[:, 1:], None, kept)
+    assert left[0] < 0.5 * left[1]
+    torch.testing.assert_close(torch.cat([first, rest], 1), whole)
+    assert len(state) == len(last) == 2 and all(map(torch.allclose, state, last))
+    pale.train(), graded.train()
+    assert torch.equal(pale(clip)[0], graded(clip)[0]), "crops in training have not the colours of a film"

@@ -17,9 +17,11 @@ def paint():
     generator = TwoScaleGenerator(8, 1, 8, grain=4)
     with torch.no_grad():
         generator.head.weight.mul_(10)
-    tone = ColourTransport()
-    tone.set_style([texture(64, 64, 3)[0] * torch.tensor([0.4, 0.7, 1.0])[:, None, None]])
-    return open_engine(Stylizer(generator, Stateless(), tone, FlowGrain(4, 2), DenseMotion("dis", 36)).eval())
+    tone, grade = ColourTransport(), ColourTransport()
+    for part in (tone, grade):
+        part.set_style([texture(64, 64, 3)[0] * torch.tensor([0.4, 0.7, 1.0])[:, None, None]])
+    parts = generator, Stateless(), tone, FlowGrain(4, 2), DenseMotion("dis", 36), grade
+    return open_engine(Stylizer(*parts).eval())
 
 
 def scene() -> np.ndarray:

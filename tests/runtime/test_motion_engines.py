@@ -29,7 +29,7 @@ def stylizer(estimator="dis", history=0.8):
     generator = ResidualGenerator(8, 1, grain=4)
     with torch.no_grad():
         generator.head.weight.mul_(20)
-    return Stylizer(generator, Stateless(), SlowTone(), FlowGrain(), DenseMotion(estimator, 60, history)).eval()
+    return Stylizer(generator, Stateless(), SlowTone(), FlowGrain(4, 4), DenseMotion(estimator, 60, history)).eval()
 
 
 def film(count=6, size=(120, 162)):
@@ -122,7 +122,9 @@ def two_scale():
     generator = TwoScaleGenerator(8, 1, 8, grain=4)
     with torch.no_grad():
         generator.head.weight.mul_(10)
-    parts = generator, Stateless(), ColourTransport(), FlowGrain(4, 2), DenseMotion("dis", 60)
+    tone, grade = ColourTransport(), ColourTransport()
+    grade.set_style([texture(64, 64, 3, seed=5)[0]])
+    parts = generator, Stateless(), tone, FlowGrain(4, 2), DenseMotion("dis", 60), grade
     return Stylizer(*parts, short_side=64).eval()
 
 
@@ -131,7 +133,7 @@ def test_generators_of_two_scales_run_in_half_precision_too(precision):
     model, frames = two_scale(), film(3)
     made = [open_engine(model, "torch", precision)(frame) for frame in frames[:1]]
     apart = np.abs(made[0].astype(float) - painted_by(model, frames[:1])[0])
-    assert apart.mean() < (0.3 if precision == "float32" else 3)
+    assert apart.mean() < (0.5 if precision == "float32" else 3)
 
 
 def test_an_export_is_held_against_what_it_has_to_give():

@@ -25,9 +25,9 @@ class Stylizer(nn.Module):
     state, is the motion for a model with motion where it is known, as `vst.batch` defines it; else it is estimated. In
     eval mode the frame is padded by reflection (zero padding shows at the borders) and the result is clamped to [0, 1].
     Nothing depends on statistics of the frame, but for tone and grade, which follow those of the film slowly, and the
-    grain, which follows its motion. The state are the three tensors of the motion and the picture before, those of the grain
-    (three of a camera's, two of a flow's), the moments of tone and grade, and those of the temporal module, as far as
-    there are such.
+    grain, which follows its motion. The state are the three tensors of the motion and the picture before, those of the
+    grain (three of a camera's, two of a flow's), the moments of tone and grade, and those of the temporal module, as
+    far as there are such.
 
     The grade is a tone that comes last: it gives the painted film the colours of the style, which painting has moved.
     Statistics of training crops are not those of a film, so in training mode there is none.

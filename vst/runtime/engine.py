@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vst.errors import UserError
 from vst.planes import PlaneFormat, planes_of
-from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 from vst.runtime.flow_grain import ByteFlowGrain
+from vst.runtime.footprint import WHOLE_FRAME, free_bytes
 from vst.runtime.grain import NONE, ByteGrain
 from vst.runtime.graph import GraphInfo, add_border, unpack
 from vst.runtime.motion import ByteMotion

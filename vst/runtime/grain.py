@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vst.networks.grain import PERIOD, STEPS, CameraGrain, noise_plane, view_cell
+from vst.networks.grain import STEPS, CameraGrain, noise_plane, view_cell
 from vst.planes import PlaneFormat, planes_of
 
 NONE = 128  # the byte of no noise
