@@ -87,6 +87,15 @@ def test_gram_of_each_picture_or_of_all_together():
     assert half == pytest.approx(apart / 2, rel=1e-4)
 
 
+def test_each_is_held_against_the_picture_that_it_is_nearest_to():
+    """Two works of a painter: either of them is right, and their mean is neither."""
+    dark, light = (torch.full((3, 32, 32), value) for value in (0.2, 0.9))
+    term = gram_seeing([dark, light], each=1.0)
+    assert term(*see(make(torch.stack([dark, light])))).item() == pytest.approx(0, abs=1e-6)
+    middle = torch.full((2, 3, 32, 32), (0.2**2 / 2 + 0.9**2 / 2) ** 0.5)
+    assert term(*see(make(middle))).item() > 0.1 > gram_seeing([dark, light])(*see(make(middle))).item()
+
+
 def test_each_has_a_range():
     with pytest.raises(ValueError, match=r"each: 1\.5 does not lie between 0 and 1"):
         FeatureGram(1.0, TAPS, each=1.5)

@@ -69,8 +69,9 @@ class FeatureGram(FeatureTerm):
     """|G(result) - G(style)|^2 / |G(style)|^2, G the Gram matrix of features: Gatys et al. 2016, Eqs. 3-5; Johnson et
     al. 2016, Eq. 4. The style's are those of its whole pictures.
 
-    The share `each` compares every result with one picture, drawn anew; the rest compares the mean Gram matrix of the
-    batch with that of all pictures, which leaves a batch its variety: a dark photograph need not have the light tones.
+    The share `each` compares every result with the picture that it is nearest to: the mean of a painter's works is none
+    of them. The rest compares the mean Gram matrix of the batch with that of all pictures, which leaves a batch its
+    variety: a dark photograph need not have the light tones.
 
     Args:
         weight, taps, schedule: see FeatureTerm.
@@ -101,16 +102,11 @@ class FeatureGram(FeatureTerm):
             styles = [gram(features)[None] for features in self.seen(outputs, batch.style)]
         else:
             styles = [grams.to(batch.style.device) for grams in self._grams]
-        drawn = torch.randint(len(styles[0]), (len(results[0]),)).tolist()
-        return torch.stack([self._distance(*both, drawn) for both in zip(results, styles, strict=True)]).mean()
-
-    def _distance(self, results: Tensor, styles: Tensor, drawn: Sequence[int]) -> Tensor:
-        """Features (B, C, h, w) and the Gram matrices (N, C, C) of pictures, of which each result has one `drawn`."""
-        together = relative_distance(gram(results), styles.mean(0))
+        together = torch.stack([relative_distance(gram(f), g.mean(0)) for f, g in zip(results, styles, strict=True)])
         if self.each == 0:
-            return together
-        apart = [relative_distance(gram(one[None]), styles[n]) for one, n in zip(results, drawn, strict=True)]
-        return together + self.each * (torch.stack(apart).mean() - together)
+            return together.mean()
+        each = torch.stack([_distances(f, g) for f, g in zip(results, styles, strict=True)]).mean(0)
+        return (1 - self.each) * together.mean() + self.each * each.min(dim=1).values.mean()
 
 
 class AdaINStatistics(FeatureTerm):
@@ -148,6 +144,13 @@ class FeatureFrameDifference(FeatureTerm):
 
         result, photo = (self.seen(outputs, x.flatten(0, 1)) for x in (outputs.clip, batch.frames))
         return self.mean_over_taps(distance, result, photo)
+
+
+def _distances(results: Tensor, grams: Tensor) -> Tensor:
+    """Features (B, C, h, w) and Gram matrices (N, C, C) -> relative distances (B, N)."""
+    own = torch.stack([gram(one[None]) for one in results])
+    apart = (own[:, None] - grams[None]).square().sum((2, 3))
+    return apart / grams.square().sum((1, 2)).clamp_min(1e-12)
 
 
 def _at(features: dict[str, Tensor], taps: Sequence[str]) -> list[Tensor]:
