@@ -19,8 +19,11 @@ from vst.networks import (
     Stylizer,
     TwoScaleGenerator,
 )
+from vst.networks.grain import STEPS
 from vst.planes import PlaneFormat
 from vst.runtime import open_engine
+from vst.runtime.flow_grain import ByteFlowGrain
+from vst.runtime.grain import NONE
 from vst.runtime.parity import check
 
 
@@ -147,3 +150,24 @@ def test_what_a_network_costs_is_counted_without_its_motion():
     plain = Stylizer(TwoScaleGenerator(8, 1, 8), Stateless())
     stem = 4 * 4 * 8 * 9 / 16  # multiply-adds a pixel of the noise: four channels at half of the resolution
     assert count_cost(two_scale()).macs == pytest.approx(count_cost(plain).macs + stem)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 6])
+@pytest.mark.parametrize("streak", [0, 7])
+def test_noise_by_opencv_is_that_of_the_definition(channels, streak):
+    motion, grain, on_bytes = (
+        DenseMotion(rows=60).eval(),
+        FlowGrain(channels, 2, streak),
+        ByteFlowGrain(channels, 2, streak),
+    )
+    state, kept = None, None
+    for number, frame in enumerate(film(4)):
+        state = motion.follow(torch.from_numpy(frame).permute(2, 0, 1)[None] / 255, state)
+        kept = grain.follow(state, kept, 2)
+        places = (64, 85)
+        expected = (grain(kept, 2, places, 4) * STEPS + NONE).permute(0, 2, 3, 1).numpy()
+        if number == 2:  # one that comes in the middle of the film
+            film_so_far, on_bytes = on_bytes.state, ByteFlowGrain(channels, 2, streak)
+            on_bytes.state = film_so_far
+        made = on_bytes(state, 2, number == 0, 4, places).astype(float)
+        assert made.shape == expected.shape and np.abs(made - expected).mean() < 0.02

@@ -55,7 +55,7 @@ class ByteFlowGrain:
         view, confidence = view[..., 0], confidence[..., 0]
         self._apart = self._carried(flow, confidence, view_cell / self._grain.cell, first)
         self._tensors = self._directed(view, flow, confidence, view_cell, first)
-        noise = np.concatenate(self._drawn(view_cell, border, places), -1)
+        noise = self._drawn(view_cell, border, places)
         return cv2.addWeighted(noise, self.strength * STEPS, noise, 0, NONE, dtype=cv2.CV_8U)[None]
 
     def _carried(self, flow: np.ndarray, confidence: np.ndarray, scale: float, first: bool) -> np.ndarray:
@@ -80,14 +80,14 @@ class ByteFlowGrain:
         share = (definition.KEPT * confidence)[..., None]
         return now + share * (before - now)
 
-    def _drawn(self, view_cell: int, border: int, places: tuple[int, int]) -> list[np.ndarray]:
+    def _drawn(self, view_cell: int, border: int, places: tuple[int, int]) -> np.ndarray:
         grain, grid = self._grain, self._grid(*places)
         middle = grid + (0.5 - border / grain.cell)  # in places of the frame
         apart = _moved(self._apart, middle * (grain.cell / view_cell) - 0.5)[..., :2]
         on = (middle + apart) % PERIOD
         noise = [cv2.remap(plane, on, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP) for plane in self._planes]
         if not grain.steps:
-            return noise
+            return np.concatenate(noise, -1)[..., : grain.channels]
         side = view_cell * grain.pooled(view_cell)
         tensors = _moved(self._tensors, middle * (grain.cell / side) - 0.5)
         tensors += definition.SWIRL * _moved(self._swirls, on, cv2.BORDER_WRAP)
@@ -95,10 +95,10 @@ class ByteFlowGrain:
         for step in grain.steps:
             noise = [_step(part, grid, step * along) for part in noise]
         longer = [_step(part, grid, 2 * grain.steps[-1] * along) for part in noise]
-        halves = np.split(np.arange(grain.channels), 2)
-        noise, longer = (np.concatenate(parts, -1) for parts in (noise, longer))
-        gains = grain.gains[0, :, 0, 0].numpy()
-        return [noise[..., halves[0]] * gains[halves[0]], longer[..., halves[1]] * gains[halves[1]]]
+        half = grain.channels // 2
+        drawn = [np.concatenate(parts, -1) for parts in (noise, longer)]
+        drawn = np.concatenate([drawn[0][..., :half], drawn[1][..., half : grain.channels]], -1)
+        return drawn * grain.gains[0, :, 0, 0].numpy()
 
     def _grid(self, height: int, width: int) -> np.ndarray:
         """Where samples lie, (height, width, 2). Nobody may write to it."""
