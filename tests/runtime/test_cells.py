@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vst.networks import AlignedConvGRU, ConvGRU, GuidedGenerator, ResidualGenerator, Stateless, Stylizer
+from vst.networks import (
+    AlignedConvGRU,
+    ConvGRU,
+    GuidedGenerator,
+    ResidualGenerator,
+    Stateless,
+    Stylizer,
+    TwoScaleGenerator,
+)
 from vst.networks.layers import lattice_lowpass
 from vst.planes import planes_of
 from vst.runtime import build, open_engine
@@ -20,6 +28,7 @@ GENERATORS = {
     "guided": lambda: GuidedGenerator(8, 1, num_strokes=1),
     "residual": lambda: ResidualGenerator(8, 2),
     "stride 2": lambda: ResidualGenerator(8, 1, stride=2),
+    "two scales": lambda: TwoScaleGenerator(8, 2, 6),
 }
 MEMORIES = {"gru": lambda: ConvGRU(8), "aligned": lambda: AlignedConvGRU(8), "none": Stateless}
 

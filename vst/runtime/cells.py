@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vst.networks.generators import ResidualGenerator
+from vst.networks.generators import ResidualGenerator, TwoScaleGenerator
 from vst.networks.guided import CELL, HALF, GuidedGenerator
 from vst.networks.layers import LocalContrast, SeparableFilter
 from vst.planes import PlaneFormat
@@ -31,7 +31,9 @@ SHIFT = MIDDLE / 255 - 0.5  # what is added to x / 255 to have what generators s
 
 # Convolutions by the ends of their names: those of the network after which nothing is learned, and fixed filters.
 PAINTERS = ("generator.head", "form.head", "form.residual", "form.gate")
-FILTERS = tuple(f"form.{name}" for name in ("anchor", "mean", "embed", "smooth", "colours", "gates", "low", "detail"))
+FILTERS = tuple(
+    f"form.{name}" for name in ("anchor", "mean", "embed", "smooth", "colours", "gates", "low", "detail", "strokes")
+)
 
 
 class Pixels(nn.Module):
@@ -100,9 +102,9 @@ class Cells(nn.Module):
             cells = F.conv2d(cells, tone.to(self.dtype)[:, :, None, None]).clamp(-bound, bound)
         return cells, self.anchor(cells)
 
-    def share(self, coarse: Tensor) -> nn.Conv2d:
-        """A convolution from one channel to each of a cell's, by the weights (s^2, 1, 3, 3) to its pixels."""
-        return fixed(torch.einsum("cp,poij->coij", self.wire.pixels, coarse))
+    def share(self, coarse: Tensor) -> Tensor:
+        """Weights to each channel of a cell, by those (s^2, N, 3, 3) to its pixels."""
+        return torch.einsum("cp,poij->coij", self.wire.pixels, coarse)
 
     def seen(self, contrast: LocalContrast, means: Tensor) -> Tensor:
         return contrast(means.to(torch.float32) * (1 / 255)).to(self.dtype)
@@ -150,7 +152,7 @@ class GuidedCells(Cells):
         up = nn.Upsample(scale_factor=CELL, mode="bilinear")
         smooth = convolution_of(up, COLOURS, CELL)  # of the means
         fine = nn.Sequential(nn.PixelShuffle(HALF), g.lowpass, nn.Upsample(scale_factor=HALF, mode="bilinear"))
-        self.gates = self.share(convolution_of(up, 1, CELL))
+        self.gates = fixed(self.share(convolution_of(up, 1, CELL)))
         painted = wire.painting(torch.cat([convolution_of(fine, residuals, CELL), smooth], 1)[order(CELL)])
         # The gate lets x - zero through, not x.
         self.colours = fixed(torch.cat([painted, -wire.zero[:, None, None, None] * self.gates.weight], 1), wire.zero)
@@ -197,7 +199,7 @@ class ResidualCells(Cells):
         whole[range(len(low)), range(len(low)), 1, 1] = 1
         self.low, self.detail = fixed(low), fixed(whole - low)
         up = nn.Upsample(scale_factor=g.stride, mode="bilinear")
-        self.gates = self.share(convolution_of(up, 1, g.stride))
+        self.gates = fixed(self.share(convolution_of(up, 1, g.stride)))
         self.finish()
 
     def encode(self, x: Views, grain: Tensor | None) -> Tensor:
@@ -215,6 +217,81 @@ class ResidualCells(Cells):
         return self.mixed(repainted, gate, self.detail(planes))
 
 
+class TwoScaleCells(Cells):
+    """`TwoScaleGenerator` without normalisation: it thinks on cells of 4 x 4 pixels, and paints on halves of them.
+
+    A convolution and a pixel shuffle are one transposed convolution, and the pixels of a cell are gathered from half
+    cells by a convolution of stride 2. Residual and gate stay together: parting channels costs as much as convolving.
+    """
+
+    def __init__(
+        self, generator: TwoScaleGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None, toned: bool
+    ) -> None:
+        g, cell = generator, generator.stride
+        super().__init__(cell, dtype, anchored, planes, toned)
+        at, wire, pixels, half = order(cell), self.wire, COLOURS * cell**2, g.paint.out_channels
+        self.finer = cell // g.grain_cell
+        weight, others = g.stem.weight.detach().split([pixels, g.stem.in_channels - pixels], 1)
+        weight, bias = wire.looking(weight[:, at] / 255, g.stem.bias.detach() + SHIFT * weight.sum((1, 2, 3)))
+        self.stem, self.look = fixed(weight), fixed(others, bias)
+        self.contrast, self.blocks = g.contrast, g.blocks
+        # The low-pass leaves the mean of the biases of the phases.
+        self.rise = rising(g.up.weight.detach())
+        self.smooth = fixed(g.smooth.row * g.smooth.column, g.up.bias.detach().view(half, -1).mean(1), groups=half)
+        residuals = COLOURS * HALF**2
+        own, seen = g.meet.weight.detach().split([half, residuals], 1)
+        self.meet, self.paint_on = fixed(own), g.paint
+        self.meet_frame = self._seen_from_halves(seen, g.meet.bias.detach())
+        self.head = scaled(g.head, residuals)
+        self._prepare_picture(g, residuals)
+        self.finish()
+
+    def _seen_from_halves(self, weight: Tensor, bias: Tensor) -> nn.ConvTranspose2d:
+        """A convolution (N, 12, 3, 3) of the pixels of half cells, from those of cells."""
+
+        def seen(x: Tensor) -> Tensor:
+            return F.conv2d(F.pixel_unshuffle(F.pixel_shuffle(x, self.cell), HALF), weight, padding=1)
+
+        channels, at = COLOURS * self.cell**2, order(self.cell)
+        biases = (bias + SHIFT * weight.sum((1, 2, 3))).repeat_interleave(HALF**2)
+        of_cells, biases = self.wire.looking(convolution_of(seen, channels, HALF)[:, at] / 255, biases)
+        return rising(of_cells, biases[:: HALF**2])
+
+    def _prepare_picture(self, g: TwoScaleGenerator, residuals: int) -> None:
+        cell, wire, at = self.cell, self.wire, order(self.cell)
+        shuffle = nn.PixelShuffle(cell)
+        low, smoother = (
+            convolution_of(nn.Sequential(shuffle, *filters), COLOURS * cell**2, cell)[at][:, at]
+            for filters in ([g.lowpass], [g.lowpass, g.strokes])
+        )
+        low, smoother = (wire.looking(wire.painting(x), torch.zeros(len(wire.zero)))[0] for x in (low, smoother))
+        whole = torch.zeros_like(low)
+        whole[range(len(low)), range(len(low)), 1, 1] = 1
+        self.low, self.detail = fixed(smoother), fixed(whole - low)
+        halves, strokes = nn.PixelShuffle(HALF), nn.Sequential(nn.PixelShuffle(HALF), nn.PixelShuffle(HALF), g.strokes)
+        of_residuals = wire.painting(convolution_of(strokes, residuals * HALF**2, cell)[at])
+        up = nn.Sequential(halves, nn.Upsample(scale_factor=HALF, mode="bilinear"))
+        of_gate = self.share(convolution_of(up, HALF**2, cell))
+        gate = HALF**2  # channels of it in a cell
+        self.strokes = falling(F.pad(of_residuals, (0, 0, 0, 0, 0, gate)))
+        self.gates = falling(F.pad(of_gate, (0, 0, 0, 0, residuals * HALF**2, 0)))
+
+    def encode(self, x: Views, grain: Tensor | None) -> Tensor:
+        cells, planes = x
+        seen = self.seen(self.contrast, self.mean(cells))
+        if grain is not None:
+            seen = torch.cat([seen, F.pixel_unshuffle(grain, self.finer)], 1)
+        return self.blocks(F.relu(self.stem(planes) + self.look(seen)))
+
+    def paint(self, features: Tensor, x: Views) -> Tensor:
+        _, planes = x
+        made = F.relu(self.smooth(self.rise(features.to(self.dtype))))
+        made = F.relu(self.meet(made) + self.meet_frame(planes))
+        head = self.head(made + F.relu(self.paint_on(made)))
+        painted = self.low(planes) + self.strokes(head)
+        return self.mixed(painted, self.gates(torch.sigmoid(head)), self.detail(planes))
+
+
 def form_of(
     generator: nn.Module,
     dtype: torch.dtype,
@@ -225,14 +302,16 @@ def form_of(
     """The form of `generator`, which it may take apart; with `planes` it is one on cells. See `Cells`."""
     if not on_cells(generator):
         return Pixels(generator, dtype)
-    form = GuidedCells if isinstance(generator, GuidedGenerator) else ResidualCells
+    forms = {GuidedGenerator: GuidedCells, ResidualGenerator: ResidualCells, TwoScaleGenerator: TwoScaleCells}
+    form = next(made for kind, made in forms.items() if isinstance(generator, kind))
     return form(generator, dtype, anchored, planes, toned)
 
 
 def on_cells(generator: nn.Module) -> bool:
     """Whether there is a form for it that is faster than the one on pixels."""
     # Cells of 8 x 8 would make the filters of one colour touch those of all: dearer than the pixels they save.
-    plain = isinstance(generator, ResidualGenerator) and isinstance(generator.norm, nn.Identity)
+    residual = isinstance(generator, ResidualGenerator | TwoScaleGenerator)
+    plain = residual and isinstance(generator.norm, nn.Identity)
     return isinstance(generator, GuidedGenerator) or (plain and generator.stride <= CELL)
 
 
@@ -279,17 +358,49 @@ def doubling(convolution: nn.Conv2d) -> nn.ConvTranspose2d:
     return made
 
 
+@torch.no_grad()
+def rising(weight: Tensor, bias: Tensor | None = None) -> nn.ConvTranspose2d:
+    """A convolution (4 N, C, 3, 3) and a pixel shuffle by two as one transposed convolution, with a bias (N,)."""
+    channels, inputs = len(weight) // HALF**2, weight.shape[1]
+    of_phases = weight.view(channels, HALF, HALF, inputs, 3, 3).flip(4, 5)
+    kernel = of_phases.permute(3, 0, 4, 1, 5, 2).reshape(inputs, channels, 3 * HALF, 3 * HALF)
+    kernel, padding = _trimmed(kernel)
+    made = nn.ConvTranspose2d(inputs, channels, kernel.shape[-1], HALF, padding, bias=bias is not None)
+    made.weight.copy_(kernel)
+    if bias is not None:
+        made.bias.copy_(bias)
+    return made
+
+
+@torch.no_grad()
+def falling(weight: Tensor) -> nn.Conv2d:
+    """A pixel unshuffle by two and a convolution (N, 4 C, 3, 3) as one convolution of stride 2."""
+    channels = weight.shape[1] // HALF**2
+    of_phases = weight.view(len(weight), channels, HALF, HALF, 3, 3)
+    kernel = of_phases.permute(0, 1, 4, 2, 5, 3).reshape(len(weight), channels, 3 * HALF, 3 * HALF)
+    kernel, padding = _trimmed(kernel)
+    made = nn.Conv2d(channels, len(weight), kernel.shape[-1], HALF, padding, bias=False)
+    made.weight.copy_(kernel)
+    return made
+
+
+def _trimmed(kernel: Tensor) -> tuple[Tensor, int]:
+    """A kernel (..., 6, 6) of padding 2 without its outermost weights where they are 0, and its padding."""
+    inner = kernel[..., 1:-1, 1:-1]
+    return (inner, 1) if torch.equal(F.pad(inner, (1,) * 4), kernel) else (kernel, 2)
+
+
 def pointwise(weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """A convolution of 1 x 1 with the weights (N, C)."""
     return fixed(weight[:, :, None, None], bias)
 
 
 @torch.no_grad()
-def fixed(weight: Tensor, bias: Tensor | None = None, padding: int | None = None) -> nn.Conv2d:
+def fixed(weight: Tensor, bias: Tensor | None = None, padding: int | None = None, groups: int = 1) -> nn.Conv2d:
     """A convolution with these weights that keeps the size, unless `padding` says otherwise."""
     out_channels, in_channels, side, _ = weight.shape
     padding = side // 2 if padding is None else padding
-    made = nn.Conv2d(in_channels, out_channels, side, padding=padding, bias=bias is not None)
+    made = nn.Conv2d(groups * in_channels, out_channels, side, padding=padding, bias=bias is not None, groups=groups)
     made.weight.copy_(weight)
     if bias is not None:
         made.bias.copy_(bias)
