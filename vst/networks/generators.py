@@ -143,4 +143,4 @@ class TwoScaleGenerator(nn.Module):
         residual, gate = self.head(x).split([3 * 2**2, 1], dim=1)
         gate = F.interpolate(torch.sigmoid(gate), scale_factor=2, mode="bilinear", align_corners=False)
         low = self.lowpass(frames)
-        return self.strokes(low + F.pixel_shuffle(residual, 2)) + gate * (frames - low)
+        return low + self.strokes(F.pixel_shuffle(residual, 2)) + gate * (frames - low)

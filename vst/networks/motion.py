@@ -19,13 +19,14 @@ from vst.flow.lucas_kanade import LucasKanade
 
 MotionState = tuple[Tensor, Tensor, Tensor]
 
-ESTIMATORS = ("dis", "dis_fast", "lucas_kanade")
-_GREY = (0.299, 0.587, 0.114)
-_UNEXPLAINED = 0.06  # difference of brightness at which the confidence has fallen to 1 / e
-_WINDOW = 7  # samples along each side over which it is averaged
-_SMALL = (0.2, 0.5)  # samples: shorter motion may be noise of the estimate, and a film on a tripod must not tremble,
-_BETTER = (0.002, 0.004)  # unless it explains so much more of the brightness than none
-_AROUND = 41  # samples along each side within which that is to be seen somewhere
+PRESETS = {"dis": "medium", "dis_fast": "fast"}
+ESTIMATORS = (*PRESETS, "lucas_kanade")
+GREY = (0.299, 0.587, 0.114)
+UNEXPLAINED = 0.06  # difference of brightness at which the confidence has fallen to 1 / e
+WINDOW = 7  # samples along each side over which it is averaged
+SMALL = (0.2, 0.5)  # samples: shorter motion may be noise of the estimate, and a film on a tripod must not tremble,
+BETTER = (0.002, 0.004)  # unless it explains so much more of the brightness than none
+AROUND = 41  # samples along each side within which that is to be seen somewhere
 _ERROR, _SMOOTH = 0.2, 12  # samples: of a known flow in training, its largest deviation and its grain
 _LEAST = 16  # samples along each side that estimators need
 
@@ -50,9 +51,8 @@ class DenseMotion(nn.Module):
         if not 0 <= history < 1:
             raise ValueError(f"history: {history} does not lie in [0, 1)")
         self.estimator, self.rows, self.history = estimator, rows, history
-        presets = {"dis": "medium", "dis_fast": "fast"}
         lucas_kanade = LucasKanade(window=15, levels=4, iterations=2, damping=1e-4)
-        self._estimate = DIS(presets[estimator]) if estimator in presets else lucas_kanade
+        self._estimate = DIS(PRESETS[estimator]) if estimator in PRESETS else lucas_kanade
 
     def extra_repr(self) -> str:
         return f"estimator={self.estimator}, rows={self.rows}, history={self.history}"
@@ -63,8 +63,12 @@ class DenseMotion(nn.Module):
 
     def view(self, frames: Tensor) -> Tensor:
         """Frames (B, 3, H, W) in [0, 1] -> their luma (B, 1, h, w) with about `rows` samples along the short side."""
-        grey = (frames.float() * frames.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+        grey = (frames.float() * frames.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
         return F.avg_pool2d(grey, self.cell(min(frames.shape[-2:])))
+
+    def estimated(self, view: Tensor, before: Tensor) -> Tensor:
+        """The flow (B, 2, h, w) from a view to the one before as the estimator has it, samples."""
+        return self._estimate(view, before)
 
     @torch.no_grad()
     def follow(self, frames: Tensor, state: MotionState | None, flow: Tensor | None = None) -> MotionState:
@@ -90,9 +94,9 @@ class DenseMotion(nn.Module):
             return view, view.new_zeros(len(view), 2, *view.shape[2:]), torch.zeros_like(view)
         before = state[0]
         if flow is None:
-            flow = _settled(self._estimate(view, before), view, before)
+            flow = _settled(self.estimated(view, before), view, before)
         change, inside = _unexplained(view, before, flow)
-        return view, flow, torch.exp(-((change / _UNEXPLAINED) ** 2)) * inside
+        return view, flow, torch.exp(-((change / UNEXPLAINED) ** 2)) * inside
 
     def accumulate(self, picture: Tensor, before: Tensor, state: MotionState) -> Tensor:
         """A painted picture (B, 3, H, W) and the accumulated one before -> the accumulated one."""
@@ -108,21 +112,21 @@ def _settled(flow: Tensor, view: Tensor, before: Tensor) -> Tensor:
     """A flow (B, 2, h, w) without short motions that explain nothing: on noise, estimates tremble."""
     moving = _unexplained(view, before, flow)[0]
     resting = _unexplained(view, before, torch.zeros_like(flow))[0]
-    better = _between(resting - moving, *_BETTER)
+    better = _between(resting - moving, *BETTER)
     # A clear sky moves as the roofs below it do, though nothing is to be seen there.
-    side = min(_AROUND, *((side - 1) // 2 * 2 + 1 for side in better.shape[-2:]))
+    side = min(AROUND, *((side - 1) // 2 * 2 + 1 for side in better.shape[-2:]))
     around = better
     for window in ((side, 1), (1, side)):  # one after the other: 41 times two samples, not 41 times 41
         around = F.avg_pool2d(around, window, 1, [length // 2 for length in window], count_include_pad=False)
     speed = flow.square().sum(1, keepdim=True).sqrt()
-    return flow * torch.maximum(_between(speed, *_SMALL), (4 * around).clamp(max=1))
+    return flow * torch.maximum(_between(speed, *SMALL), (4 * around).clamp(max=1))
 
 
 def _unexplained(view: Tensor, before: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     """Difference of brightness (B, 1, h, w) about each sample along a flow, and 1 where that leads inside, else 0."""
     seen, inside = warped(before, flow)
-    change = F.pad((view - seen).abs(), (_WINDOW // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(change, (_WINDOW, 1), 1), (1, _WINDOW), 1), inside
+    change = F.pad((view - seen).abs(), (WINDOW // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(change, (WINDOW, 1), 1), (1, WINDOW), 1), inside
 
 
 def _between(x: Tensor, least: float, most: float) -> Tensor:

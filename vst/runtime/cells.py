@@ -259,15 +259,9 @@ class TwoScaleCells(Cells):
 
     def _prepare_picture(self, g: TwoScaleGenerator, residuals: int) -> None:
         cell, wire, at = self.cell, self.wire, order(self.cell)
-        shuffle = nn.PixelShuffle(cell)
-        low, smoother = (
-            convolution_of(nn.Sequential(shuffle, *filters), COLOURS * cell**2, cell)[at][:, at]
-            for filters in ([g.lowpass], [g.lowpass, g.strokes])
-        )
-        low, smoother = (wire.looking(wire.painting(x), torch.zeros(len(wire.zero)))[0] for x in (low, smoother))
-        whole = torch.zeros_like(low)
-        whole[range(len(low)), range(len(low)), 1, 1] = 1
-        self.low, self.detail = fixed(smoother), fixed(whole - low)
+        low = nn.Sequential(nn.PixelShuffle(cell), g.lowpass)
+        low = wire.painting(convolution_of(low, COLOURS * cell**2, cell)[at][:, at])
+        self.low = fixed(wire.looking(low, torch.zeros(len(wire.zero)))[0])
         halves, strokes = nn.PixelShuffle(HALF), nn.Sequential(nn.PixelShuffle(HALF), nn.PixelShuffle(HALF), g.strokes)
         of_residuals = wire.painting(convolution_of(strokes, residuals * HALF**2, cell)[at])
         up = nn.Sequential(halves, nn.Upsample(scale_factor=HALF, mode="bilinear"))
@@ -288,8 +282,8 @@ class TwoScaleCells(Cells):
         made = F.relu(self.smooth(self.rise(features.to(self.dtype))))
         made = F.relu(self.meet(made) + self.meet_frame(planes))
         head = self.head(made + F.relu(self.paint_on(made)))
-        painted = self.low(planes) + self.strokes(head)
-        return self.mixed(painted, self.gates(torch.sigmoid(head)), self.detail(planes))
+        low = self.low(planes)
+        return self.mixed(low + self.strokes(head), self.gates(torch.sigmoid(head)), planes - low)
 
 
 def form_of(

@@ -10,8 +10,8 @@ from torch import Tensor
 from vst.networks import flow_grain as definition
 from vst.networks.flow_grain import FlowGrain
 from vst.networks.grain import PERIOD, STEPS
-from vst.networks.motion import MotionState
 from vst.runtime.grain import NONE
+from vst.runtime.motion import ByteMotionState, grid
 
 _FOUR = 4  # channels: what OpenCV interpolates fastest, so two and three are filled up
 
@@ -30,7 +30,6 @@ class ByteFlowGrain:
         self._swirls = _pixels(self._grain.swirls)
         self._apart: np.ndarray | None = None  # coordinates (h, w, 4), relative to a plane that stands still
         self._tensors: np.ndarray | None = None  # (rows, columns, 4)
-        self._grids: dict[tuple, np.ndarray] = {}
 
     @property
     def state(self) -> tuple[Tensor, Tensor] | None:
@@ -48,11 +47,10 @@ class ByteFlowGrain:
         self._apart, self._tensors = (_pixels(x) for x in state) if state else (None, None)
 
     def __call__(
-        self, motion: MotionState, view_cell: int, first: bool, border: int, places: tuple[int, int]
+        self, motion: ByteMotionState, view_cell: int, first: bool, border: int, places: tuple[int, int]
     ) -> np.ndarray:
         """Noise (1, rows, columns, C) uint8 of a frame with its border, in `places`. `first`: a scene begins."""
-        view, flow, confidence = (np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()) for x in motion)
-        view, confidence = view[..., 0], confidence[..., 0]
+        view, flow, confidence = motion
         self._apart = self._carried(flow, confidence, view_cell / self._grain.cell, first)
         self._tensors = self._directed(view, flow, confidence, view_cell, first)
         noise = self._drawn(view_cell, border, places)
@@ -62,7 +60,7 @@ class ByteFlowGrain:
         height, width = flow.shape[:2]
         if first or self._apart is None:
             return np.zeros((height, width, _FOUR), np.float32)
-        apart = _moved(self._apart, self._grid(height, width) + flow)
+        apart = _moved(self._apart, grid(height, width) + flow)
         apart[..., :2] += flow * scale
         lost = (confidence < definition.TRUSTED) | _stretched(apart, 1 / scale)
         apart[lost] = cv2.mean(apart)
@@ -76,13 +74,13 @@ class ByteFlowGrain:
         now = _structure_tensors(view, self._grain.cell / (view_cell * pooled))
         if first or self._tensors is None:
             return now
-        before = _moved(self._tensors, self._grid(*view.shape) + flow)
+        before = _moved(self._tensors, grid(*view.shape) + flow)
         share = (definition.KEPT * confidence)[..., None]
         return now + share * (before - now)
 
     def _drawn(self, view_cell: int, border: int, places: tuple[int, int]) -> np.ndarray:
-        grain, grid = self._grain, self._grid(*places)
-        middle = grid + (0.5 - border / grain.cell)  # in places of the frame
+        grain, own = self._grain, grid(*places)
+        middle = own + (0.5 - border / grain.cell)  # in places of the frame
         apart = _moved(self._apart, middle * (grain.cell / view_cell) - 0.5)[..., :2]
         on = (middle + apart) % PERIOD
         noise = [cv2.remap(plane, on, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP) for plane in self._planes]
@@ -93,20 +91,12 @@ class ByteFlowGrain:
         tensors += definition.SWIRL * _moved(self._swirls, on, cv2.BORDER_WRAP)
         along = _tangents(tensors)
         for step in grain.steps:
-            noise = [_step(part, grid, step * along) for part in noise]
-        longer = [_step(part, grid, 2 * grain.steps[-1] * along) for part in noise]
+            noise = [_step(part, own, step * along) for part in noise]
+        longer = [_step(part, own, 2 * grain.steps[-1] * along) for part in noise]
         half = grain.channels // 2
         drawn = [np.concatenate(parts, -1) for parts in (noise, longer)]
         drawn = np.concatenate([drawn[0][..., :half], drawn[1][..., half : grain.channels]], -1)
         return drawn * grain.gains[0, :, 0, 0].numpy()
-
-    def _grid(self, height: int, width: int) -> np.ndarray:
-        """Where samples lie, (height, width, 2). Nobody may write to it."""
-        key = (height, width)
-        if key not in self._grids:
-            y, x = np.mgrid[:height, :width].astype(np.float32)
-            self._grids[key] = np.stack([x, y], -1)
-        return self._grids[key]
 
 
 def _pixels(x: Tensor) -> np.ndarray:
@@ -118,9 +108,9 @@ def _moved(x: np.ndarray, to: np.ndarray, border: int = cv2.BORDER_REPLICATE) ->
     return cv2.remap(x, to, None, cv2.INTER_LINEAR, borderMode=border)
 
 
-def _step(noise: np.ndarray, grid: np.ndarray, by: np.ndarray) -> np.ndarray:
-    there = _moved(noise, grid + by)
-    there += _moved(noise, grid - by)
+def _step(noise: np.ndarray, own: np.ndarray, by: np.ndarray) -> np.ndarray:
+    there = _moved(noise, own + by)
+    there += _moved(noise, own - by)
     return cv2.addWeighted(there, 0.25, noise, 0.5, 0)
 
 
