@@ -61,10 +61,11 @@ class ByteFlowGrain:
         if first or self._apart is None:
             return np.zeros((height, width, _FOUR), np.float32)
         apart = _moved(self._apart, grid(height, width) + flow)
-        apart[..., :2] += flow * scale
+        apart[..., :2] += flow * np.float32(scale)
         lost = (confidence < definition.TRUSTED) | _stretched(apart, 1 / scale)
         apart[lost] = cv2.mean(apart)
-        return apart - PERIOD * np.rint(np.array(cv2.mean(apart), np.float32) / PERIOD)
+        periods = np.rint(np.array(cv2.mean(apart), np.float32) / PERIOD)
+        return apart - PERIOD * periods if periods.any() else apart
 
     def _directed(
         self, view: np.ndarray, flow: np.ndarray, confidence: np.ndarray, view_cell: int, first: bool
@@ -80,23 +81,23 @@ class ByteFlowGrain:
 
     def _drawn(self, view_cell: int, border: int, places: tuple[int, int]) -> np.ndarray:
         grain, own = self._grain, grid(*places)
-        middle = own + (0.5 - border / grain.cell)  # in places of the frame
-        apart = _moved(self._apart, middle * (grain.cell / view_cell) - 0.5)[..., :2]
-        on = (middle + apart) % PERIOD
+        apart = _bordered(self._apart, view_cell, grain.cell, border, places)
+        on = own + (apart[..., :2] + (0.5 - border / grain.cell))
         noise = [cv2.remap(plane, on, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP) for plane in self._planes]
         if not grain.steps:
             return np.concatenate(noise, -1)[..., : grain.channels]
-        side = view_cell * grain.pooled(view_cell)
-        tensors = _moved(self._tensors, middle * (grain.cell / side) - 0.5)
-        tensors += definition.SWIRL * _moved(self._swirls, on, cv2.BORDER_WRAP)
-        along = _tangents(tensors)
+        tensors = _bordered(self._tensors, view_cell * grain.pooled(view_cell), grain.cell, border, places)
+        swirls = cv2.remap(self._swirls, on, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        along = _tangents(cv2.scaleAdd(swirls, definition.SWIRL, tensors))
         for step in grain.steps:
-            noise = [_step(part, own, step * along) for part in noise]
-        longer = [_step(part, own, 2 * grain.steps[-1] * along) for part in noise]
+            noise = [_step(part, own, along, step) for part in noise]
+        longer = [_step(part, own, along, 2 * grain.steps[-1]) for part in noise]
+        noise, longer = (parts[0] if len(parts) == 1 else np.concatenate(parts, -1) for parts in (noise, longer))
         half = grain.channels // 2
-        drawn = [np.concatenate(parts, -1) for parts in (noise, longer)]
-        drawn = np.concatenate([drawn[0][..., :half], drawn[1][..., half : grain.channels]], -1)
-        return drawn * grain.gains[0, :, 0, 0].numpy()
+        noise[..., half:] = longer[..., half:]
+        noise = noise[..., : grain.channels]
+        noise *= grain.gains[0, :, 0, 0].numpy()
+        return np.ascontiguousarray(noise)
 
 
 def _pixels(x: Tensor) -> np.ndarray:
@@ -108,10 +109,20 @@ def _moved(x: np.ndarray, to: np.ndarray, border: int = cv2.BORDER_REPLICATE) ->
     return cv2.remap(x, to, None, cv2.INTER_LINEAR, borderMode=border)
 
 
-def _step(noise: np.ndarray, own: np.ndarray, by: np.ndarray) -> np.ndarray:
-    there = _moved(noise, own + by)
-    there += _moved(noise, own - by)
-    return cv2.addWeighted(there, 0.25, noise, 0.5, 0)
+def _bordered(x: np.ndarray, side: int, cell: int, border: int, places: tuple[int, int]) -> np.ndarray:
+    """What lies on samples of `side` pixels at places of `cell` pixels, which begin `border` pixels before them."""
+    if side == cell and border % cell == 0:
+        before, (rows, columns) = border // cell, x.shape[:2]
+        after = places[0] - rows - before, places[1] - columns - before
+        if min(after) >= 0:
+            return cv2.copyMakeBorder(x, before, after[0], before, after[1], cv2.BORDER_REPLICATE)
+    return _moved(x, (grid(*places) + (0.5 - border / cell)) * np.float32(cell / side) - np.float32(0.5))
+
+
+def _step(noise: np.ndarray, own: np.ndarray, along: np.ndarray, step: int) -> np.ndarray:
+    there, back = (_moved(noise, cv2.scaleAdd(along, sign * step, own)) for sign in (1, -1))
+    cv2.add(there, back, dst=there)
+    return cv2.addWeighted(there, 0.25, noise, 0.5, 0, dst=there)
 
 
 def _reduced(x: np.ndarray, side: int) -> np.ndarray:
@@ -124,8 +135,9 @@ def _reduced(x: np.ndarray, side: int) -> np.ndarray:
 
 def _stretched(apart: np.ndarray, scale: float) -> np.ndarray:
     """(h, w) of bool, as `FlowGrain` has it."""
-    across = (apart[1:-1, 2:, :2] - apart[1:-1, :-2, :2]) * (scale / 2)
-    down = (apart[2:, 1:-1, :2] - apart[:-2, 1:-1, :2]) * (scale / 2)
+    across, down = (
+        cv2.Sobel(apart, cv2.CV_32F, 1 - axis, axis, ksize=1, scale=scale / 2)[1:-1, 1:-1] for axis in (0, 1)
+    )
     area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
     least, most = definition.STRETCHED
     return np.pad((area < least) | (area > most), 1)
