@@ -20,8 +20,9 @@ from vst.networks import (
 from vst.networks.layers import lattice_lowpass
 from vst.planes import planes_of
 from vst.runtime import build, open_engine
-from vst.runtime.cells import Pixels, convolution_of, form_of, order, to_cells, to_pixels
+from vst.runtime.cells import Pixels, form_of, to_cells, to_pixels
 from vst.runtime.graph import FrameGraph, GraphInfo, blank_cells, pack, unpack
+from vst.runtime.kernels import convolution_of, falling, order, rising
 from vst.runtime.parity import CUT, Reference, compare, moving_frames
 
 GENERATORS = {
@@ -141,3 +142,25 @@ def test_openvino_gets_bfloat16_from_the_graph_on_cells_and_by_its_hint_otherwis
         engine = open_engine(network, "openvino", "bfloat16")
         assert (engine.precision, engine.info.precision) == ("bfloat16", exported)
         assert compare(Reference(network), engine, moving_frames(4, 48, 64)).least_psnr > 35
+
+
+@pytest.mark.parametrize("side", [4, 6])
+def test_shuffles_and_convolutions_are_one(side: int) -> None:
+    """A shuffle before or behind a convolution, with weights to all neighbours, or to the nearest half cells only."""
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(8, 5, 3, 3), torch.randn(2), torch.randn(1, 5, 9, 11)
+    if side == 4:  # each phase looks at its own side only
+        weight.view(2, 2, 2, 5, 3, 3)[:, 0, :, :, 2] = 0
+        weight.view(2, 2, 2, 5, 3, 3)[:, 1, :, :, 0] = 0
+        weight.view(2, 2, 2, 5, 3, 3)[:, :, 0, :, :, 2] = 0
+        weight.view(2, 2, 2, 5, 3, 3)[:, :, 1, :, :, 0] = 0
+    up = rising(weight, bias)
+    expected = F.pixel_shuffle(F.conv2d(x, weight, padding=1), 2) + bias[:, None, None]
+    torch.testing.assert_close(up(x), expected)
+    assert up.kernel_size == (side, side)
+    gather = weight.transpose(0, 1).flip(2, 3)  # as much to the left as that was from the right
+    down = falling(gather)
+    torch.testing.assert_close(
+        down(expected), F.conv2d(F.pixel_unshuffle(expected, 2), gather, padding=1), atol=1e-3, rtol=0
+    )
+    assert down.kernel_size == (side, side)
