@@ -29,7 +29,7 @@ CONF = ROOT / "conf"
 WITHOUT_SCRIPT = {"studio", "cache"}
 GROUPS = {
     "train": {
-        "model", "model/generator", "model/temporal", "model/tone", "model/motion", "model/grain",
+        "model", "model/generator", "model/temporal", "model/tone", "model/grade", "model/motion", "model/grain",
         "model/discriminator", "loss", "loss/features",
         "curriculum", "data", "style", "optimizer", "scheduler", "trainer", "logger", "callbacks", "recipe",
         "experiment",
