@@ -48,6 +48,12 @@ class FlowGrain(Grain):
     def _noise(self) -> Tensor:
         return stroke_noise(self.channels)
 
+    def shuffle(self) -> None:
+        """For training: begin the films to come at another place of the noise, always with all of it. A network that has
+        to do without it now and then makes strokes of its own, and all of these run in one direction."""
+        super().shuffle()
+        self.strength = 1.0
+
     @property
     def steps(self) -> tuple[int, ...]:
         """By which the first half of the channels is blurred along contours, places."""
