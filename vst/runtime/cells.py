@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vst.networks.generators import ResidualGenerator
+from vst.networks.generators import ResidualGenerator, TwoScaleGenerator
 from vst.networks.guided import CELL, HALF, GuidedGenerator
 from vst.networks.layers import LocalContrast, SeparableFilter
 from vst.planes import PlaneFormat
@@ -215,6 +215,67 @@ class ResidualCells(Cells):
         return self.mixed(repainted, gate, self.detail(planes))
 
 
+class TwoScaleCells(Cells):
+    """`TwoScaleGenerator` on cells of 2 x 2 pixels, the places of its strokes.
+
+    A pixel unshuffle before a convolution is a convolution with a stride, and a pixel shuffle behind one, with the
+    filter of its lattice, is a transposed one. Parting channels costs as much as a convolution, so residual and gate
+    stay together: those who want the one have weights of 0 for the other.
+    """
+
+    def __init__(
+        self, generator: TwoScaleGenerator, dtype: torch.dtype, anchored: bool, planes: PlaneFormat | None, toned: bool
+    ) -> None:
+        super().__init__(HALF, dtype, anchored, planes, toned)
+        g, wire, at, residuals = generator, self.wire, order(HALF), COLOURS * HALF**2
+        frame, contrast, noise = g.stem.weight.detach().split([COLOURS * g.stride**2, COLOURS, g.stem.in_channels - COLOURS * (g.stride**2 + 1)], 1)
+        frame = unfolded(frame, g.stride)
+        bias = g.stem.bias.detach() + SHIFT * frame.sum((1, 2, 3))
+        frame, bias = wire.looking(folded(frame, HALF)[:, at] / 255, bias)
+        self.stem, self.look = strided(frame, g.stride // HALF), fixed(contrast, bias)
+        places = g.stride // g.grain_cell
+        self.noise = strided(unfolded(noise, places), places) if g.grain else None
+        self.contrast, self.blocks = g.contrast, g.blocks
+        self.rise = rising(nn.Sequential(g.up, nn.PixelShuffle(HALF), g.smooth), g.up.in_channels)
+        features, cells = g.meet.weight.detach().split([g.paint.in_channels, residuals], 1)
+        cells, bias = wire.looking(cells[:, at] / 255, g.meet.bias.detach() + SHIFT * cells.sum((1, 2, 3)))
+        self.meet, self.met = fixed(features), fixed(cells, bias)
+        self.strokes = g.paint
+        kept = len(wire.zero)
+        painting = scaled(g.head, residuals)
+        drawn, opened = painting.weight.split([residuals, 1])
+        drawn_bias, opened_bias = painting.bias.split([residuals, 1])
+        self.head = fixed(
+            torch.cat([wire.painting(drawn[at]), opened]),
+            torch.cat([wire.painting(drawn_bias[at, None])[:, 0], opened_bias]),
+        )
+        low, strokes = (
+            convolution_of(nn.Sequential(nn.PixelShuffle(HALF), f), residuals, HALF)[at][:, at]
+            for f in (g.lowpass, g.strokes)
+        )
+        low, strokes = (wire.looking(wire.painting(w), torch.zeros(kept))[0] for w in (low, strokes))
+        whole = torch.zeros_like(low)
+        whole[range(kept), range(kept), 1, 1] = 1
+        self.low, self.detail = fixed(F.pad(low, (0, 0, 0, 0, 0, 0, 0, 1))), fixed(whole - low)
+        gates = self.share(convolution_of(nn.Upsample(scale_factor=HALF, mode="bilinear"), 1, HALF)).weight
+        self.colours = fixed(F.pad(strokes, (0, 0, 0, 0, 0, 1)))
+        self.gates = fixed(F.pad(gates, (0, 0, 0, 0, kept, 0)))
+        self.finish()
+
+    def encode(self, x: Views, grain: Tensor | None) -> Tensor:
+        cells, planes = x
+        seen = self.look(self.seen(self.contrast, F.avg_pool2d(self.mean(cells), 2)))
+        if grain is not None:
+            seen = seen + self.noise(grain)
+        return self.blocks(F.relu(self.stem(planes) + seen))
+
+    def paint(self, features: Tensor, x: Views) -> Tensor:
+        _, planes = x
+        met = F.relu(self.meet(F.relu(self.rise(features.to(self.dtype)))) + self.met(planes))
+        head = self.head(met + F.relu(self.strokes(met)))
+        return self.mixed(self.colours(head + self.low(planes)), self.gates(torch.sigmoid(head)), self.detail(planes))
+
+
 def form_of(
     generator: nn.Module,
     dtype: torch.dtype,
@@ -225,15 +286,17 @@ def form_of(
     """The form of `generator`, which it may take apart; with `planes` it is one on cells. See `Cells`."""
     if not on_cells(generator):
         return Pixels(generator, dtype)
-    form = GuidedCells if isinstance(generator, GuidedGenerator) else ResidualCells
+    forms = {GuidedGenerator: GuidedCells, ResidualGenerator: ResidualCells, TwoScaleGenerator: TwoScaleCells}
+    form = next(form for kind, form in forms.items() if isinstance(generator, kind))
     return form(generator, dtype, anchored, planes, toned)
 
 
 def on_cells(generator: nn.Module) -> bool:
     """Whether there is a form for it that is faster than the one on pixels."""
     # Cells of 8 x 8 would make the filters of one colour touch those of all: dearer than the pixels they save.
-    plain = isinstance(generator, ResidualGenerator) and isinstance(generator.norm, nn.Identity)
-    return isinstance(generator, GuidedGenerator) or (plain and generator.stride <= CELL)
+    if isinstance(generator, ResidualGenerator | TwoScaleGenerator):
+        return isinstance(generator.norm, nn.Identity) and generator.stride <= CELL
+    return isinstance(generator, GuidedGenerator)
 
 
 def to_cells(frame: Tensor, cell: int) -> Tensor:
@@ -276,6 +339,44 @@ def doubling(convolution: nn.Conv2d) -> nn.ConvTranspose2d:
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     made.weight.copy_(convolution.weight.transpose(0, 1) * line[:, None] * line)
     made.bias.copy_(convolution.bias)
+    return made
+
+
+@torch.no_grad()
+def rising(function: Callable[[Tensor], Tensor], channels: int) -> nn.ConvTranspose2d:
+    """An affine function from (N, channels, h, w) to (N, c, 2 h, 2 w), by its answers to impulses.
+
+    It may look no farther than the neighbours, and one place of the result more.
+    """
+    impulses = torch.zeros(channels, channels, 7, 7)
+    impulses[range(channels), range(channels), 3, 3] = 1
+    resting = function(torch.zeros(1, channels, 7, 7))
+    answers = function(impulses) - resting
+    made = nn.ConvTranspose2d(channels, answers.shape[1], 8, stride=2, padding=3)
+    near = answers[:, :, 3:11, 3:11]
+    assert torch.allclose(near.abs().sum(), answers.abs().sum()), "it looks farther than the neighbours"
+    made.weight.copy_(near)
+    made.bias.copy_(resting[0, :, 7, 7])
+    return made
+
+
+def unfolded(weight: Tensor, cell: int) -> Tensor:
+    """Weights (N, C s^2, h, w) of what `F.pixel_unshuffle` gives -> (N, C, s h, s w) of what it is given."""
+    n, channels, h, w = weight.shape
+    parts = weight.reshape(n, channels // cell**2, cell, cell, h, w)
+    return parts.permute(0, 1, 4, 2, 5, 3).reshape(n, -1, cell * h, cell * w)
+
+
+def folded(weight: Tensor, cell: int) -> Tensor:
+    """The inverse of `unfolded`."""
+    return F.pixel_unshuffle(weight, cell)
+
+
+@torch.no_grad()
+def strided(weight: Tensor, stride: int) -> nn.Conv2d:
+    """A convolution with weights (N, C, 3 stride, 3 stride), which gives one place for so many a side."""
+    made = nn.Conv2d(weight.shape[1], len(weight), 3 * stride, stride, padding=stride, bias=False)
+    made.weight.copy_(weight)
     return made
 
 
