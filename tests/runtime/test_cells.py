@@ -8,11 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vst.networks import AlignedConvGRU, ConvGRU, GuidedGenerator, ResidualGenerator, Stateless, Stylizer
+from vst.networks import (
+    AlignedConvGRU,
+    ConvGRU,
+    GuidedGenerator,
+    ResidualGenerator,
+    Stateless,
+    Stylizer,
+    TwoScaleGenerator,
+)
 from vst.networks.layers import lattice_lowpass
 from vst.planes import planes_of
 from vst.runtime import build, open_engine
-from vst.runtime.cells import Pixels, convolution_of, form_of, order, to_cells, to_pixels
+from vst.runtime.cells import Pixels, convolution_of, form_of, order, strided, to_cells, to_pixels, unfolded
 from vst.runtime.graph import FrameGraph, GraphInfo, blank_cells, pack, unpack
 from vst.runtime.parity import CUT, Reference, compare, moving_frames
 
@@ -20,6 +28,7 @@ GENERATORS = {
     "guided": lambda: GuidedGenerator(8, 1, num_strokes=1),
     "residual": lambda: ResidualGenerator(8, 2),
     "stride 2": lambda: ResidualGenerator(8, 1, stride=2),
+    "two_scale": lambda: TwoScaleGenerator(8, 2, 8),
 }
 MEMORIES = {"gru": lambda: ConvGRU(8), "aligned": lambda: AlignedConvGRU(8), "none": Stateless}
 
@@ -64,7 +73,8 @@ def test_packed_or_not_anchored_or_not_the_bytes_are_the_same(generator: str) ->
 
 
 def test_what_depends_on_the_whole_frame_or_has_large_cells_stays_on_pixels() -> None:
-    for generator in (ResidualGenerator(8, 1, norm="instance"), ResidualGenerator(8, 1, stride=8), nn.Identity()):
+    whole_frame = (ResidualGenerator(8, 1, norm="instance"), TwoScaleGenerator(8, 1, norm="instance"))
+    for generator in (*whole_frame, ResidualGenerator(8, 1, stride=8), nn.Identity()):
         assert isinstance(form_of(generator, torch.float32), Pixels)
 
 
@@ -120,6 +130,14 @@ def test_an_affine_function_is_the_convolution_of_its_answers() -> None:
     torch.testing.assert_close((F.conv2d(x, weight) + bias[:, :, 1:-1, 1:-1]), expected[:, :, 1:-1, 1:-1])
     with pytest.raises(AssertionError, match="looks farther"):
         convolution_of(nn.Conv2d(5, 12, 5, padding=2), 5, 1)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_a_convolution_of_unshuffled_pixels_is_one_with_a_stride(stride: int) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.rand(1, 3, 8 * stride, 6 * stride), torch.randn(5, 3 * stride**2, 3, 3)
+    expected = F.conv2d(F.pixel_unshuffle(x, stride), weight, padding=1)
+    torch.testing.assert_close(strided(unfolded(weight, stride), stride)(x), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_openvino_gets_bfloat16_from_the_graph_on_cells_and_by_its_hint_otherwise(tmp_path, monkeypatch) -> None:
