@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tests.networks.behaviour import frame_by_frame, texture
 from vst.networks import DenseMotion, FlowGrain, ResidualGenerator, SlowTone, Stateless, Stylizer, build_stylizer
 from vst.networks.grain import PERIOD
-from vst.networks.motion import resized_flow, warped
+from vst.networks.motion import _sums, resized_flow, warped
 
 ESTIMATORS = ["dis", "lucas_kanade"]
 
@@ -228,3 +228,10 @@ def test_a_still_noisy_film_is_calmer_than_without_history():
         return float(np.square((painted[:, 7:].diff(dim=1)).detach().numpy()).mean())
 
     assert flicker(0.8) < 0.2 * flicker(0.0)
+
+
+@pytest.mark.parametrize("side", [1, 7, 41])
+def test_sums_are_those_of_the_windows(side):
+    x = torch.rand(2, 1, 45, 60)
+    expected = F.avg_pool2d(x.double(), side, 1) * side**2
+    torch.testing.assert_close(_sums(x, side).double(), expected, rtol=1e-5, atol=1e-4)

@@ -1,3 +1,4 @@
+import copy
 from itertools import pairwise
 
 import pytest
@@ -149,3 +150,18 @@ def test_it_lies_in_the_weights_of_a_stylizer():
     made.eval(), other.eval()
     clip = photograph()[:, None].expand(-1, 2, -1, -1, -1)
     torch.testing.assert_close(made(clip)[0], other(clip)[0])
+
+
+def test_another_style_is_noticed():
+    torch.manual_seed(0)
+    frames, pictures = torch.rand(1, 3, 48, 64), [torch.rand(3, 64, 64) ** power for power in (1, 3)]
+    changed, loaded, fresh = (ColourTransport() for _ in range(3))
+    fresh.set_style(pictures[1:])
+    with torch.inference_mode():
+        for tone in (changed, loaded):
+            tone.set_style(pictures[:1])
+            assert not torch.allclose(tone.observe(frames), fresh.observe(frames), atol=1e-2)
+    changed.set_style(pictures[1:])
+    loaded.load_state_dict(fresh.state_dict())
+    for tone in (changed, loaded, copy.deepcopy(loaded)):
+        assert torch.equal(tone.observe(frames), fresh.observe(frames))

@@ -19,8 +19,10 @@ from vst.networks import (
     Stylizer,
     TwoScaleGenerator,
 )
+from vst.networks.motion import resized_flow
 from vst.planes import PlaneFormat
 from vst.runtime import open_engine
+from vst.runtime.motion import ByteMotion
 from vst.runtime.parity import check
 
 
@@ -145,3 +147,14 @@ def test_what_a_network_costs_is_counted_without_its_motion():
     plain = Stylizer(TwoScaleGenerator(8, 1, 8), Stateless())
     stem = 4 * 8 * 9 / 16  # multiply-adds a pixel of the channels that the noise has
     assert count_cost(two_scale()).macs == pytest.approx(count_cost(plain).macs + stem)
+
+
+@pytest.mark.parametrize(("size", "cell"), [((48, 64), 1), ((98, 131), 2)])
+def test_places_on_bytes_follow_the_resized_flow(size, cell):
+    motion = ByteMotion("dis", 48, 0.8)
+    motion.accumulate(np.zeros((*size, 3), np.uint8), np.zeros((*size, 3), np.uint8))
+    flow = torch.randn(1, 2, size[0] // cell, size[1] // cell)
+    y, x = torch.meshgrid(*map(torch.arange, size), indexing="ij")
+    expected = resized_flow(flow, size, cell)[0] + torch.stack([x, y])
+    places = torch.from_numpy(motion._places(flow[0].permute(1, 2, 0).numpy(), cell)).permute(2, 0, 1)
+    torch.testing.assert_close(places, expected, atol=1e-4, rtol=1e-4)

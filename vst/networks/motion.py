@@ -111,9 +111,8 @@ def _settled(flow: Tensor, view: Tensor, before: Tensor) -> Tensor:
     better = _between(resting - moving, *_BETTER)
     # A clear sky moves as the roofs below it do, though nothing is to be seen there.
     side = min(_AROUND, *((side - 1) // 2 * 2 + 1 for side in better.shape[-2:]))
-    around = better
-    for window in ((side, 1), (1, side)):  # one after the other: 41 times two samples, not 41 times 41
-        around = F.avg_pool2d(around, window, 1, [length // 2 for length in window], count_include_pad=False)
+    inside = [F.pad(x, (side // 2,) * 4) for x in (better, torch.ones_like(better[:1]))]
+    around = _sums(inside[0], side) / _sums(inside[1], side)
     speed = flow.square().sum(1, keepdim=True).sqrt()
     return flow * torch.maximum(_between(speed, *_SMALL), (4 * around).clamp(max=1))
 
@@ -122,7 +121,16 @@ def _unexplained(view: Tensor, before: Tensor, flow: Tensor) -> tuple[Tensor, Te
     """Difference of brightness (B, 1, h, w) about each sample along a flow, and 1 where that leads inside, else 0."""
     seen, inside = warped(before, flow)
     change = F.pad((view - seen).abs(), (_WINDOW // 2,) * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(change, (_WINDOW, 1), 1), (1, _WINDOW), 1), inside
+    return _sums(change, _WINDOW) / _WINDOW**2, inside
+
+
+def _sums(x: Tensor, side: int) -> Tensor:
+    """Sums of x (B, C, h, w) over all windows of `side` samples along each side; a wide one takes no longer."""
+    for axis in (2, 3):
+        up_to = F.pad(x.cumsum(axis), (0, 0, 1, 0) if axis == 2 else (1, 0))
+        windows = up_to.shape[axis] - side
+        x = up_to.narrow(axis, side, windows) - up_to.narrow(axis, 0, windows)
+    return x
 
 
 def _between(x: Tensor, least: float, most: float) -> Tensor:

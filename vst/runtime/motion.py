@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vst.networks.motion import DenseMotion, MotionState, resized_flow
+from vst.networks.motion import DenseMotion, MotionState
 
 
 class ByteMotion:
@@ -23,6 +23,7 @@ class ByteMotion:
         self._picture: np.ndarray | None = None  # accumulated, (H, W, 3) float32
         self._now: np.ndarray | None = None  # for the next one
         self._along: np.ndarray | None = None
+        self._own: np.ndarray | None = None  # the place of each pixel, (H, W, 2): x, y
 
     def cell(self, frame: np.ndarray) -> int:
         """Pixels along each side of a sample of the view."""
@@ -47,20 +48,28 @@ class ByteMotion:
         if self._along is None or self._along.shape != picture.shape:
             # Fresh memory for each frame would cost as much as all that is computed in it.
             self._along, self._now = (np.empty(picture.shape, np.float32) for _ in range(2))
+            self._own = np.stack(np.meshgrid(*map(np.arange, size[::-1])), -1).astype(np.float32)
         now = self._now
         np.copyto(now, picture)
         if before is not None and history > 0:
             _, flow, confidence = self.state
-            x, y = resized_flow(flow, size, self.cell(picture))[0].numpy()
-            x += np.arange(size[1], dtype=np.float32)
-            y += np.arange(size[0], dtype=np.float32)[:, None]
-            along = cv2.remap(before, x, y, cv2.INTER_CUBIC, dst=self._along, borderMode=cv2.BORDER_REPLICATE)
+            places = self._places(flow[0].permute(1, 2, 0).numpy(), self.cell(picture))
+            along = cv2.remap(before, places, None, cv2.INTER_CUBIC, dst=self._along, borderMode=cv2.BORDER_REPLICATE)
             share = cv2.resize(history * confidence[0, 0].numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
             cv2.blendLinear(along, now, share, 1 - share, dst=now)
             np.clip(now, 0, 255, out=now)
         self._picture, self._now = now, np.empty_like(now) if before is None else before
         np.rint(now, out=self._along)
         np.copyto(out, self._along, casting="unsafe")
+
+    def _places(self, flow: np.ndarray, cell: int) -> np.ndarray:
+        """Where each pixel was, (H, W, 2), by a flow (h, w, 2): as `vst.networks.motion.resized_flow` says."""
+        rows, columns = (side * cell for side in flow.shape[:2])
+        large = cv2.resize(np.ascontiguousarray(flow), (columns, rows), interpolation=cv2.INTER_LINEAR)
+        below, right = (side - have for side, have in zip(self._own.shape, (rows, columns), strict=False))
+        if below or right:
+            large = cv2.copyMakeBorder(large, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        return cv2.scaleAdd(large, cell, self._own, dst=large)
 
     @property
     def film(self) -> list[Tensor]:
