@@ -1,3 +1,4 @@
+import copy
 from itertools import pairwise
 
 import pytest
@@ -169,3 +170,18 @@ def test_a_grade_gives_the_painted_film_the_colours_that_painting_took_from_it(t
     assert len(state) == len(last) == 2 and all(map(torch.allclose, state, last))
     pale.train(), graded.train()
     assert torch.equal(pale(clip)[0], graded(clip)[0]), "crops in training have not the colours of a film"
+
+
+def test_another_style_is_noticed():
+    torch.manual_seed(0)
+    frames, pictures = torch.rand(1, 3, 48, 64), [torch.rand(3, 64, 64) ** power for power in (1, 3)]
+    changed, loaded, fresh = (ColourTransport() for _ in range(3))
+    fresh.set_style(pictures[1:])
+    with torch.inference_mode():
+        for tone in (changed, loaded):
+            tone.set_style(pictures[:1])
+            assert not torch.allclose(tone.observe(frames), fresh.observe(frames), atol=1e-2)
+    changed.set_style(pictures[1:])
+    loaded.load_state_dict(fresh.state_dict())
+    for tone in (changed, loaded, copy.deepcopy(loaded)):
+        assert torch.equal(tone.observe(frames), fresh.observe(frames))

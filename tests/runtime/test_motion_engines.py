@@ -20,7 +20,9 @@ from vst.networks import (
     TwoScaleGenerator,
 )
 from vst.networks.grain import STEPS
+from vst.networks.motion import resized_flow
 from vst.planes import PlaneFormat
+from vst.runtime import motion as on_bytes_motion
 from vst.runtime import open_engine
 from vst.runtime.flow_grain import ByteFlowGrain
 from vst.runtime.grain import NONE
@@ -172,3 +174,10 @@ def test_noise_by_opencv_is_that_of_the_definition(channels, streak):
         on_view = tuple(np.ascontiguousarray(x[0].permute(1, 2, 0).squeeze(-1).numpy()) for x in state)
         made = on_bytes(on_view, 2, number == 0, 4, places).astype(float)
         assert made.shape == expected.shape and np.abs(made - expected).mean() < 0.02
+
+
+@pytest.mark.parametrize(("size", "cell"), [((48, 64), 1), ((98, 131), 2)])
+def test_a_flow_on_bytes_is_resized_as_the_definition_says(size, cell):
+    flow = torch.randn(1, 2, size[0] // cell, size[1] // cell)
+    made = on_bytes_motion._resized_flow(flow[0].permute(1, 2, 0).contiguous().numpy(), size, cell)
+    torch.testing.assert_close(torch.from_numpy(made).permute(2, 0, 1), resized_flow(flow, size, cell)[0])
