@@ -49,8 +49,10 @@ class FlowGrain(Grain):
         return stroke_noise(self.channels)
 
     def shuffle(self) -> None:
-        """For training: begin the films to come at another place of the noise, always with all of it. A network that has
-        to do without it now and then makes strokes of its own, and all of these run in one direction."""
+        """For training: begin the films to come at another place of the noise, always with all of it.
+
+        A network that has to do without now and then makes strokes of its own, and all of these run in one direction.
+        """
         super().shuffle()
         self.strength = 1.0
 
