@@ -24,8 +24,10 @@ from vst.networks.motion import resized_flow
 from vst.planes import PlaneFormat
 from vst.runtime import motion as on_bytes_motion
 from vst.runtime import open_engine
+from vst.runtime.device_engine import DeviceEngine
 from vst.runtime.flow_grain import ByteFlowGrain
 from vst.runtime.grain import NONE
+from vst.runtime.graph import FrameGraph
 from vst.runtime.parity import check
 
 
@@ -122,14 +124,14 @@ def test_tiles_see_one_motion():
     assert tiled.tiles > 1
 
 
-def two_scale():
+def two_scale(estimator="dis"):
     torch.manual_seed(0)
     generator = TwoScaleGenerator(8, 1, 8, grain=4)
     with torch.no_grad():
         generator.head.weight.mul_(10)
     tone, grade = ColourTransport(), ColourTransport()
     grade.set_style([texture(64, 64, 3, seed=5)[0]])
-    parts = generator, Stateless(), tone, FlowGrain(4, 2), DenseMotion("dis", 60), grade
+    parts = generator, Stateless(), tone, FlowGrain(4, 2), DenseMotion(estimator, 60), grade
     return Stylizer(*parts, short_side=64).eval()
 
 
@@ -181,3 +183,29 @@ def test_a_flow_on_bytes_is_resized_as_the_definition_says(size, cell):
     flow = torch.randn(1, 2, size[0] // cell, size[1] // cell)
     made = on_bytes_motion._resized_flow(flow[0].permute(1, 2, 0).contiguous().numpy(), size, cell)
     torch.testing.assert_close(torch.from_numpy(made).permute(2, 0, 1), resized_flow(flow, size, cell)[0])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_all_of_it_on_a_device_gives_the_frames_of_the_stylizer(precision):
+    """A GPU is not at hand: the CPU is a device as well."""
+    model, frames = two_scale("lucas_kanade"), film(6)
+    expected = painted_by(model, frames)
+
+    def opened():
+        return DeviceEngine(two_scale("lucas_kanade"), FrameGraph(model).info, precision, torch.device("cpu"))
+
+    engine, made, out = opened(), [], np.empty_like(frames[0])
+    for number, frame in enumerate(frames):
+        if number == 3:  # another engine goes on
+            kept, engine = read_memory(engine), opened()
+            engine(frames[0])
+            load_memory(engine, kept)
+        made.append(engine(frame, out).copy())
+    apart = [np.abs(a.astype(float) - b).mean() for a, b in zip(made, expected, strict=True)]
+    assert max(apart) < (0.05 if precision == "float32" else 3)
+    engine.reset()
+    again = engine(frames[0]).copy()
+    assert np.array_equal(again, made[0])
+    engine.reset()
+    engine.grain_strength = 0.0
+    assert np.abs(engine(frames[0]).astype(float) - again).mean() > 0.1, "it has lost its noise"

@@ -19,6 +19,7 @@ from vst.errors import UserError, suggest
 from vst.networks import Stylizer
 from vst.planes import PlaneFormat
 from vst.runtime.cells import on_cells
+from vst.runtime.device_engine import DeviceEngine
 from vst.runtime.engine import Engine
 from vst.runtime.formats import write_onnx
 from vst.runtime.graph import FrameGraph
@@ -72,6 +73,8 @@ def open_engine(
         raise UserError(f"device={[str(one) for one in devices]}: devices share tiles; choose tile=auto or a size")
     engine = engine or usual_engine(source)
     engines = [_open(source, engine, precision, torch.device(one)) for one in devices]
+    if isinstance(engines[0], DeviceEngine) and tile == "auto":
+        tile = 0  # it paints at one size, for which there is memory
     return TiledEngine(engines, None if tile == "auto" else tile) if tile else engines[0]
 
 
@@ -89,6 +92,8 @@ def _open(source: Stylizer | Path | str, engine: str, precision: str, device: to
         stylizer = source if isinstance(source, Stylizer) else load_stylizer(file)
         packed = engine == "torch" and device.type == "cpu"  # elsewhere the device moves bytes faster
         graph = FrameGraph(stylizer, dtype=DTYPES[precision], packed=packed)
+        if engine == "torch" and stylizer.motion is not None and device.type != "cpu":
+            return DeviceEngine(stylizer, graph.info, precision, device)
         opened = TORCH_ENGINES[engine](graph, precision, device)
         if graph.info.cell:
             opened.open_planes_with(lambda planes: _torch_of_planes(stylizer, precision, device, planes))

@@ -36,8 +36,7 @@ class TorchEngine(Engine):
         self._call: Callable[..., tuple[Tensor, ...]] = self._graph
 
     def describe(self) -> str:
-        where = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu(self.device)
-        return f"{self.name} {torch.__version__}, {self.precision}, {where}"
+        return f"{self.name} {torch.__version__}, {self.precision}, {device_name(self.device)}"
 
     @torch.inference_mode()
     def step(self, bordered: Tensor, first: bool) -> Tensor:
@@ -136,5 +135,8 @@ class CudaGraphEngine(TorchEngine):
         return image.contiguous()
 
 
-def _cpu(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """In words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
