@@ -90,7 +90,7 @@ class Engine(ABC):
         their range, which are cut off in another space. Asked again, it is the same engine.
         """
         learned = self.info.short_side
-        if self._motion is not None or not is_affine(self.info.tone) or 0 < learned < min(size):
+        if self._motion is not None or not is_affine(self.info.tone) or learned not in (0, min(size)):
             return None
         if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)
