@@ -57,7 +57,7 @@ class LiveReport:
         repeated: frames shown again while the source gave none.
         cuts: hard cuts, at which the memory was reset.
         reconnects: how often the source came back.
-        scale: the resolution painted at in the end over the full one, by the controller; `scale_changes` how often it changed.
+        scale: the resolution at the end over the full one, by the controller; `scale_changes` how often it changed.
         sinks: the counts of each.
     """
 

@@ -20,7 +20,7 @@ RANGES: dict[str, tuple[float, float]] = {
 """What the numbers of a `Look` may be."""
 
 LARGEST = 2.0
-"""Size that a frame is painted at, at most, over its own: enlarged it shows no more, and beyond that strokes are thinner
+"""Size that a frame is painted at, at most, over its own: enlarged it shows no more, and strokes would become thinner
 than the pixels that show them."""
 
 

@@ -13,7 +13,8 @@ import torch
 from vst.errors import UserError
 from vst.memory import load_memory, read_memory
 from vst.painting.calm import StillnessFilter, follow
-from vst.painting.color import pulled_to_palette, with_chroma_of, with_detail_of
+from vst.painting.color import pulled_to_palette, with_chroma_of
+from vst.painting.detail import GuidedUpsampling
 from vst.painting.look import LARGEST, Look, finest_stroke, painted_size
 from vst.painting.panorama import Wrapped, resized
 from vst.pipeline import FrameEngine
@@ -21,9 +22,6 @@ from vst.runtime.engine import MIN_SIDE
 from vst.video.splice import blacken
 
 _log = logging.getLogger(__name__)
-
-DETAIL = 0.6
-"""Share of the frame's detail that is put back where the network saw a smaller frame, which would look blurred."""
 
 
 class Painter:
@@ -65,6 +63,7 @@ class Painter:
         learned = [learned_side(engine) for engine in engines.values()]
         self._short_side = 0 if 0 in learned else max(learned)
         self._stillness = StillnessFilter(wrap)
+        self._enlarge = GuidedUpsampling(wrap)
         self._timeline = timeline
         self._border: np.ndarray | None = None
         self._running: tuple[str, ...] = ()
@@ -145,10 +144,9 @@ class Painter:
         first, *others = (self._voices[name](image, new) for name in shares)
         for share, other in zip(list(shares.values())[1:], others, strict=True):
             first = cv2.addWeighted(first, 1 - share, other, share, 0)
-        large = resized(first, width, height, self._wrap)
-        if image.shape[0] * image.shape[1] >= width * height:
-            return large
-        return with_detail_of(large, frame, resized(image, width, height, self._wrap), DETAIL)
+        if image.shape[0] * image.shape[1] < width * height:
+            return self._enlarge(first, image, frame)
+        return resized(first, width, height, self._wrap)
 
     def _shares(self, look: Look) -> dict[str, float]:
         """Style -> share of it in the picture, for those that have one."""
@@ -171,8 +169,8 @@ class Painter:
         finest = finest_stroke(size, self._short_side)
         if stroke < finest:
             width, height = size
-            told = f"frames of {width}x{height} are painted at {LARGEST:g} times that at most, which is stroke={finest:.3g}"
-            _log.info("stroke    %g: %s", stroke, told)
+            told = "stroke    %g: frames of %dx%d are painted at %g times that at most, which is stroke=%.3g"
+            _log.info(told, stroke, width, height, LARGEST, finest)
 
     def _start(self, shares: dict[str, float], size: tuple[int, int]) -> None:
         if size != self._size:

@@ -16,8 +16,8 @@ from vst.stream import FrameEngine
 
 @dataclass(frozen=True)
 class Style:
-    """A style on offer: what the page calls it, how its engine is opened, by what its thumbnail is found again (None: it
-    is made anew), and the short side of the frames that it has learned to paint, 0 for any.
+    """A style on offer: what the page calls it, how its engine is opened, by what its thumbnail is found again (None:
+    it is made anew), and the short side of the frames that it has learned to paint, 0 for any.
     """
 
     title: str
