@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "vst.progress": set(),
     "vst.memory": set(),
     "vst.pipeline": {"vst.cuts", "vst.memory", "vst.planes", "vst.progress", "vst.video"},
-    "vst.stream": {"vst.pipeline", "vst.progress", "vst.video", "vst.errors"},
+    "vst.stream": {"vst.painting", "vst.pipeline", "vst.progress", "vst.video", "vst.errors"},
     "vst.items": {"vst.progress", "vst.video", "vst.errors"},
     "vst.benchmark": {
         "vst.networks", "vst.runtime", "vst.pipeline", "vst.stream", "vst.video", "vst.cuts", "vst.report_folder",

@@ -160,7 +160,7 @@ def test_colours_scale_and_calm_reach_the_painter(run, painted, folder: Path) ->
     assert far(chroma[0], chroma[1]) < 1.5 < far(chroma[2], chroma[1])
     blue = run("palette=[[10,20,120],[40,60,200]]", "palette_strength=1")
     assert (blue[..., 2].astype(int) - blue[..., 0]).mean() > 60
-    for option in ("scale=0.5", "calm=[0:0,0.5:1]"):
+    for option in ("stroke=2", "calm=[0:0,0.5:1]"):
         assert far(run(option), full) > 0.5, option
 
 
@@ -575,7 +575,11 @@ def test_frames_on_standard_output_are_alone_there(folder: Path) -> None:
         (["strength=1.5"], "strength: 1.5 is not 0 or more and 1 or less"),
         (["strength=[0:0,2:7]"], "strength=7.0: give a number from 0 to 1"),
         (["strength=[2:0,1:1]"], "strength: its times 2, 1 do not rise from 0 s on"),
-        (["scale=3"], "scale: 3 is not 0.25 or more and 2 or less"),
+        (["stroke=5"], "stroke: 5 is not 0.25 or more and 4 or less"),
+        (
+            ["scale=0.5"],
+            "scale=0.5: strokes have a key of their own, stroke, of which this is the inverse; write stroke=2",
+        ),
         (["palette=[red]"], "palette: red is no colour; give red, green and blue from 0 to 255"),
         (["mask.color=[1,2]"], "mask.color: [1, 2] is no colour"),
         (["mask.color=[1,2,3]", "mask.file=mask.png"], "mask.color: mask.file is given as well; give one of them"),
@@ -651,7 +655,7 @@ def alphas(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     ("words", "left", "right"),
     [
-        ([], 32, 32), (["crop=[16,0,32,48]"], 16, 16), (["size=128x96"], 64, 64), (["scale=0.5"], 32, 32),
+        ([], 32, 32), (["crop=[16,0,32,48]"], 16, 16), (["size=128x96"], 64, 64), (["stroke=2"], 32, 32),
         (["mask.color=[30,180,50]", "strength=0.5"], 32, 32), (["stereo=top_bottom"], 32, 32),
     ],
 )  # fmt: skip

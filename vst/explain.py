@@ -34,6 +34,10 @@ class Explainer:
             near = f"{suggest(key, groups)}; groups: {', '.join(groups)}" if groups else ""
             return f"{line}: no such group{near or f'; {_script(self.command)} has none'}"
         tree = OmegaConf.to_container(self.cfg, structured_config_mode=SCMode.DICT)
+        if key == "scale" and "stroke" in tree:
+            return (
+                f"{line}: strokes have a key of their own, stroke, of which this is the inverse; {_inverse(override)}"
+            )
         reason = explain_path(line, key, tree)
         if override.is_add() and reason is None:
             return f"{line}: '{key}' exists already; write {key}={override.get_value_string()}"
@@ -113,6 +117,14 @@ class Explainer:
                 if isinstance(node, DictConfig) and _has(node, inner):
                     having.append(f"{group}={choice}")
         return f"{', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else ""
+
+
+def _inverse(override: Override) -> str:
+    """What to write for `scale=` of a number, and what that means."""
+    given = override.value()
+    if isinstance(given, int | float) and given > 0:
+        return f"write stroke={1 / given:g}"
+    return "stroke=2 paints twice as broad"
 
 
 def _has(node: DictConfig, path: str) -> bool:

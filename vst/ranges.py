@@ -17,7 +17,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "calm": (0, 1),
     "preserve_color": (0, 1),
     "palette_strength": (0, 1),
-    "scale": (0.25, 2),
+    "stroke": (0.25, 4),
     "grain": (0, 1),
     "mask.tolerance": (0, 2),
     "mask.softness": (0, 2),

@@ -114,7 +114,7 @@ class StylizeConfig:
     preserve_color: float | str | list
     palette: list
     palette_strength: float | str | list
-    scale: float
+    stroke: float
     grain: float
     mask: MaskConfig
     compare: Literal["none", "side", "split", "wipe"]
@@ -225,7 +225,7 @@ class LiveConfig:
     strength: float
     calm: float
     preserve_color: float
-    scale: float
+    stroke: float
     min_scale: float
     fps: float | None
     size: str | None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vst.errors import UserError
+from vst.painting.painter import Painter, learned_side
 from vst.pipeline import FrameEngine, Pipeline
 from vst.progress import Meter, Place
 from vst.video.probe import VideoInfo, is_stream
@@ -235,7 +236,8 @@ def _running(stylizer: nn.Module | FrameEngine, device: torch.device) -> Iterato
         return
     was_training = stylizer.training
     try:
-        yield _ModuleEngine(stylizer.to(device).eval(), device)
+        engine = _ModuleEngine(stylizer.to(device).eval(), device)
+        yield Painter({"": engine}) if engine.short_side else engine
     finally:
         stylizer.train(was_training)
 
@@ -245,6 +247,7 @@ class _ModuleEngine:
 
     def __init__(self, stylizer: nn.Module, device: torch.device) -> None:
         self._stylizer, self._device = stylizer, device
+        self.short_side = learned_side(stylizer)
         self._pixels: _Pixels | None = None
         self.reset()
 

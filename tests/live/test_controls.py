@@ -34,13 +34,13 @@ def test_lines(controls: Controls) -> None:
         "strength=0.25",
         " calm 0.5 ",
         "preserve_color 1",
-        "scale 0.5",
+        "stroke 2",
         "overlay off",
         "",
         "+",
     ):
         controls.command(line)
-    assert controls.look == Look("scream", strength=0.35, calm=0.5, preserve_color=1, scale=0.5)
+    assert controls.look == Look("scream", strength=0.35, calm=0.5, preserve_color=1, stroke=2)
     assert not controls.overlay
     controls.command("quit")
     assert controls.stop.is_set()

@@ -25,7 +25,7 @@ def stereo(layout: str, look: Look | None = None) -> Stereo:
 
 
 @pytest.mark.parametrize("layout", AXES)
-@pytest.mark.parametrize("look", [Look(), Look(calm=1, scale=0.5, preserve_color=0.5)], ids=["plain", "all"])
+@pytest.mark.parametrize("look", [Look(), Look(calm=1, stroke=2, preserve_color=0.5)], ids=["plain", "all"])
 def test_what_both_eyes_see_alike_is_painted_alike(layout: str, look: Look) -> None:
     both, alone = stereo(layout, look), Painter({"a": engine()}, look)
     for frame in film(5):
@@ -76,7 +76,7 @@ def test_each_eye_has_its_own_comparison(layout: str, how: str) -> None:
 @pytest.mark.parametrize("memory", ["gru", "aligned", "none"])
 @pytest.mark.parametrize(
     "look",
-    [Look(), Look(scale=0.5), Look(scale=1.5), Look(calm=0.8), Look(scale=0.5, calm=0.5, blend=("b", 0.5))],
+    [Look(), Look(stroke=2), Look(stroke=2 / 3), Look(calm=0.8), Look(stroke=2, calm=0.5, blend=("b", 0.5))],
     ids=["plain", "small", "large", "calm", "all"],
 )
 def test_a_panorama_has_no_seam(look: Look, memory: str) -> None:

@@ -11,7 +11,7 @@ from vst.painting import Look
 
 def test_the_default_look_is_the_painting_itself() -> None:
     assert Look().checked() == Look()
-    assert (Look().strength, Look().scale, Look().calm, Look().preserve_color, Look().blend) == (1, 1, 0, 0, None)
+    assert (Look().strength, Look().stroke, Look().calm, Look().preserve_color, Look().blend) == (1, 1, 0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_the_default_look_is_the_painting_itself() -> None:
         ({"calm": True}, "calm=True: give a number from 0 to 1"),
         ({"preserve_color": -0.1}, "preserve_color=-0.1: give a number from 0 to 1"),
         ({"palette_strength": None}, "palette_strength=None: give a number from 0 to 1"),
-        ({"scale": 0.1}, "scale=0.1: give a number from 0.25 to 2"),
+        ({"stroke": 0.1}, "stroke=0.1: give a number from 0.25 to 4"),
         ({"blend": ("wave", 2)}, "blend=2: give a number from 0 to 1"),
         ({"palette": ((0, 0, 300),)}, "palette: (0, 0, 300) is no colour"),
         ({"palette": ((0, 0),)}, "palette: (0, 0) is no colour"),

@@ -12,7 +12,7 @@ import pytest
 from tests.painting.engines import Flat, Invert, engine, film
 from vst.errors import UserError
 from vst.painting import Look, Painter
-from vst.painting.painter import DETAIL
+from vst.painting.detail import GuidedUpsampling
 
 
 def ycc(image: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_the_plain_look_is_the_engine_frame_for_frame() -> None:
 
 
 def test_the_result_goes_where_it_is_wanted_and_the_input_stays() -> None:
-    for look in (Look(), Look(strength=0), Look(strength=0.5), Look(scale=0.5), Look(calm=1), Look(preserve_color=1)):
+    for look in (Look(), Look(strength=0), Look(strength=0.5), Look(stroke=2), Look(calm=1), Look(preserve_color=1)):
         painter, (frame, *_) = Painter({"a": Invert()}, look), film(1)
         before, out = frame.copy(), np.zeros_like(frame)
         assert painter(frame, out) is out and out.any()
@@ -45,20 +45,24 @@ class Learned(Invert):
 
 
 @pytest.mark.parametrize(
-    ("size", "scale", "seen"),
+    ("size", "stroke", "seen"),
     [
         ((1080, 1920), 1, (360, 640)),
         ((1920, 1080), 1, (640, 360)),
         ((360, 640), 1, (360, 640)),
-        ((240, 320), 1, (240, 320)),  # nothing is enlarged
-        ((1080, 1920), 0.5, (180, 320)),
-        ((720, 1280), 1.5, (540, 960)),
+        ((240, 320), 1, (360, 480)),  # strokes are the same share of a small picture
+        ((90, 160), 1, (180, 320)),  # but nothing is painted at more than twice its size
+        ((1080, 1920), 2, (180, 320)),
+        ((1080, 1920), 4, (90, 160)),
+        ((720, 1280), 2 / 3, (540, 960)),
+        ((1080, 1920), 0.25, (1440, 2560)),
+        ((360, 640), 0.25, (720, 1280)),
     ],
 )
-def test_frames_are_painted_at_the_size_that_was_learned(size, scale, seen) -> None:
+def test_frames_are_painted_at_the_size_that_was_learned(size, stroke, seen) -> None:
     engine = Learned(360)
     frame = np.full((*size, 3), 100, np.uint8)
-    painted = Painter({"a": engine}, Look(scale=scale))(frame)
+    painted = Painter({"a": engine}, Look(stroke=stroke))(frame)
     assert engine.sizes == [seen] and painted.shape == frame.shape and (painted == 155).all()
 
 
@@ -125,25 +129,31 @@ def distance_to(palette: tuple, image: np.ndarray) -> float:
     return np.linalg.norm(image.reshape(-1, 1, 3) - points, axis=2).min(1).mean()
 
 
-def test_scale_is_the_size_that_the_network_sees() -> None:
+def test_strokes_that_cannot_be_as_fine_are_told_of_once(caplog) -> None:
+    caplog.set_level("INFO")
+    painter = Painter({"a": Learned(360)}, Look(stroke=0.5))
+    for height in (360, 360, 300, 720):
+        painter(np.zeros((height, 640, 3), np.uint8))
+    (line,) = caplog.messages
+    assert line == "stroke    0.5: frames of 640x300 are painted at 2 times that at most, which is stroke=0.6"
+
+
+def test_stroke_is_how_small_the_network_sees_the_frame() -> None:
     network, (frame,) = Invert(), film(1, 60, 90)
     painter = Painter({"a": network})
-    for scale, size in ((1.0, (60, 90)), (0.5, (30, 45)), (2.0, (120, 180)), (0.25, (16, 22))):
-        painter.look = Look(scale=scale)
+    for stroke, size in ((1.0, (60, 90)), (2.0, (30, 45)), (0.5, (120, 180)), (0.25, (120, 180)), (4.0, (16, 22))):
+        painter.look = Look(stroke=stroke)
         assert painter(frame).shape == frame.shape
         assert network.sizes[-1] == size
     assert np.abs(painter(frame).astype(int) - (255 - frame)).mean() < 12
 
 
-def test_a_change_of_scale_starts_the_memory_afresh() -> None:
+def test_a_change_of_stroke_starts_the_memory_afresh() -> None:
     painter, fresh, (first, second, *_) = Painter({"a": engine()}), engine(), film()
     painter(first)
-    painter.look = Look(scale=0.5)
+    painter.look = Look(stroke=2)
     small = cv2.resize(second, (32, 24), interpolation=cv2.INTER_AREA)
-    large = [cv2.resize(image, (64, 48), interpolation=cv2.INTER_CUBIC) for image in (fresh(small), small)]
-    luma = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float) for image in (second, large[1])]
-    expected = large[0] + DETAIL * (luma[0] - luma[1])[..., None]  # with what the small frame lacks
-    assert np.abs(painter(second) - expected.clip(0, 255)).max() <= 1
+    assert np.array_equal(painter(second), GuidedUpsampling()(fresh(small), small, second))
 
 
 def test_two_styles_are_mixed_and_the_one_that_comes_in_starts_afresh() -> None:
@@ -185,7 +195,7 @@ def test_a_reset_forgets() -> None:
     [
         Look(),
         Look(calm=0.7),
-        Look(scale=0.5, calm=1),
+        Look(stroke=2, calm=1),
         Look(style="b"),
         Look(blend=("b", 0.4), calm=0.5),
         Look(strength=0),

@@ -10,7 +10,7 @@ from vst.painting.timeline import read_look, read_numbers, read_styles
 
 STEADY = {
     **{"use": None, "strength": 1.0, "calm": 0.0, "preserve_color": 0.0},
-    **{"palette": [], "palette_strength": 0.0, "scale": 1.0},
+    **{"palette": [], "palette_strength": 0.0, "stroke": 1.0},
 }
 
 
@@ -46,8 +46,8 @@ def test_styles_fade_into_each_other(given) -> None:
 
 
 def test_a_look_changes_only_where_it_is_asked_to() -> None:
-    look, timeline = read_look(STEADY | {"palette": [[1, 2, 3]], "scale": 0.5}, ["a"])
-    assert timeline is None and look == Look(palette=((1, 2, 3),), scale=0.5)
+    look, timeline = read_look(STEADY | {"palette": [[1, 2, 3]], "stroke": 2}, ["a"])
+    assert timeline is None and look == Look(palette=((1, 2, 3),), stroke=2)
     look, timeline = read_look(STEADY | {"strength": "0:0,2:1", "calm": 0.3, "use": "a,1:b:1"}, ["a", "b"])
     assert look == timeline(0) == Look(style="a", strength=0, calm=0.3)
     assert timeline(1.5) == Look(style="a", blend=("b", 0.5), strength=0.75, calm=0.3)
@@ -65,8 +65,8 @@ def test_a_look_changes_only_where_it_is_asked_to() -> None:
         ({"strength": "0:0,2:1.5"}, "strength=1.5: give a number from 0 to 1"),
         ({"calm": "2:0,1:1"}, "calm: its times 2, 1 do not rise from 0 s on"),
         ({"calm": "-2:0,1:1"}, "calm: its times -2, 1 do not rise from 0 s on"),
-        ({"scale": 9}, "scale=9: give a number from 0.25 to 2"),
-        ({"scale": "0:1,2:.5"}, "scale=0:1,2:.5: give a number from 0.25 to 2"),
+        ({"stroke": 9}, "stroke=9: give a number from 0.25 to 4"),
+        ({"stroke": "0:1,2:.5"}, "stroke=0:1,2:.5: give a number from 0.25 to 4"),
         ({"palette": ["red"]}, "palette: red is no colour"),
         ({"use": "screem"}, "use=screem: no such style (did you mean 'scream'?); styles: scream, wave"),
         ({"use": "scream,5:waves:1"}, "use=waves: no such style (did you mean 'wave'?)"),

@@ -26,7 +26,7 @@ from vst.schema import LiveConfig, StudioConfig
 log = logging.getLogger("vst")
 
 USUAL_SIZE = (1280, 720)  # that engine=auto chooses for where none is given
-LOOK_KEYS = ("strength", "calm", "preserve_color", "scale")
+LOOK_KEYS = ("strength", "calm", "preserve_color", "stroke")
 ENGINE_KEYS = ("engine", "precision", "device")
 
 

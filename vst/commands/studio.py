@@ -61,9 +61,9 @@ def open_styles(
         source = file if file.suffix in FILE_ENGINES else load_stylizer(file)
         chosen = settle_engine(source, engine, precision, where, (side, side * 9 // 16))
         opening = partial(open_engine, source, *chosen, where, "auto")
-        opening()  # what cannot be opened is told now, not to the first guest
+        opened = opening()  # what cannot be opened is told now, not to the first guest
         key = None if file.suffix in FILE_ENGINES else fingerprint(source)
-        styles[name] = Style(title(name), opening, key)
+        styles[name] = Style(title(name), opening, key, opened.info.short_side)
     return styles
 
 

@@ -25,8 +25,9 @@ from vst.painting.camera import Camera
 from vst.painting.compare import Comparison
 from vst.painting.framing import Framed, read_crop, read_size, seen_size
 from vst.painting.layouts import Layout, Stereo, check_eyes, one_eye
-from vst.painting.look import Look, check_palette
+from vst.painting.look import Look, check_palette, painted_size
 from vst.painting.masks import ChromaKey, FileMask, Masked, begin_of
+from vst.painting.painter import learned_side
 from vst.painting.stage import Paints
 from vst.painting.timeline import KEYED, Timeline, read_look
 from vst.progress import Place
@@ -46,7 +47,7 @@ log = logging.getLogger("vst")
 
 USUAL_SIZE = (1280, 720)  # that engine=auto measures at where the input can be read only once
 TOLD_SECONDS = 2.0  # of preparation, from which on they explain why frames and seconds do not make the fps
-LOOK_KEYS = (*KEYED, "use", "palette", "scale")
+LOOK_KEYS = (*KEYED, "use", "palette", "stroke")
 SOURCE_KEYS = ("start", "end", "fps", "crossfade", "hwaccel", "deinterlace")
 ENCODER_KEYS = ("codec", "crf", "preset", "bitrate", "pix_fmt")
 SINK_KEYS = (*ENCODER_KEYS, "hdr", "format", "overwrite")
@@ -163,10 +164,12 @@ class _Painting:
             if size is not None and mask is not None:
                 mask.check(*size)
         if not self._openings:
-            seen = _seen_at_once(size or USUAL_SIZE, self._look.scale)
+            seen = size or USUAL_SIZE
             self._openings = {name: _Opening(model, asked, seen) for name, model in self._models.items()}
-        if _stays_in_planes(asked, self._look, self._timeline):
-            stage = self._openings[self._look.style or next(iter(self._openings))](0)
+        engine = self._openings[self._look.style or next(iter(self._openings))](0)
+        own_size = not learned_side(engine) or (size is not None and learned_side(engine) == min(size))
+        if own_size and _stays_in_planes(asked, self._look, self._timeline):
+            stage = engine
         elif layout is None:
             stage = self._view(asked, masks[0], 0)
         else:
@@ -232,7 +235,7 @@ def _stays_in_planes(asked: Mapping[str, Any], look: Look, timeline: Timeline | 
     if asked["panorama"] or asked["resume"] or not asked["planes"]:
         return False
     pulled = bool(look.palette) and look.palette_strength > 0
-    return look.strength == look.scale == 1 and look.calm == look.preserve_color == 0 and not pulled and not look.blend
+    return look.strength == look.stroke == 1 and look.calm == look.preserve_color == 0 and not pulled and not look.blend
 
 
 def _log_to_stderr() -> None:
@@ -256,20 +259,21 @@ def _eye_size(size: tuple[int, int], layout: Layout | None) -> tuple[int, int]:
     return one_eye(*size, layout)
 
 
-def _seen_at_once(size: tuple[int, int], scale: float) -> tuple[int, int]:
+def _seen_at_once(size: tuple[int, int], stroke: float, short_side: int) -> tuple[int, int]:
     """(width, height) of what the network paints in one go, near enough to choose an engine for."""
-    return tuple(max(MIN_SIDE, min(round(side * scale), TILES[0])) for side in size)
+    return tuple(max(MIN_SIDE, min(round(side), TILES[0])) for side in painted_size(size, stroke, short_side))
 
 
 class _Opening:
     """Opens engines of one style, one for each eye; what cannot be opened is told at the first one."""
 
     def __init__(self, model: Path | Stylizer, asked: Mapping[str, Any], size: tuple[int, int]) -> None:
+        seen = _seen_at_once(size, asked["stroke"], learned_side(model))
         names = [asked["device"]] if isinstance(asked["device"], str) else asked["device"]
         self._devices, self._tile = [open_device(name) for name in names], asked["tile"]
         self._source = model
         self._opened: dict[int, Engine] = {}
-        self._kind = settle_engine(model, asked["engine"], asked["precision"], self._devices[0], size)
+        self._kind = settle_engine(model, asked["engine"], asked["precision"], self._devices[0], seen)
         # Each eye would follow its own camera, and after a while see other strokes.
         self._grain = asked["grain"] if asked["stereo"] == "none" else 0.0
 

@@ -14,7 +14,7 @@ from vst.painting import Look
 
 HELP = "keys: 1-9 style, +/- strength, c/C calm, p keep colours, o numbers, q quit"
 _STEP = 0.1
-_NUMBERS = ("strength", "calm", "preserve_color", "scale")
+_NUMBERS = ("strength", "calm", "preserve_color", "stroke")
 _WORDS = ("style", *_NUMBERS, "overlay", "quit")
 
 _log = logging.getLogger(__name__)

@@ -57,7 +57,7 @@ class LiveReport:
         repeated: frames shown again while the source gave none.
         cuts: hard cuts, at which the memory was reset.
         reconnects: how often the source came back.
-        scale: the resolution at the end, by the controller; `scale_changes` how often it changed.
+        scale: the resolution at the end over the full one, by the controller; `scale_changes` how often it changed.
         sinks: the counts of each.
     """
 
@@ -234,8 +234,7 @@ class LiveLoop:
 
     def _take_look(self) -> None:
         look = self._controls.look
-        low, high = RANGES["scale"]
-        wanted = replace(look, scale=min(max(look.scale * self._scaling.scale, low), high))
+        wanted = replace(look, stroke=min(look.stroke / self._scaling.scale, RANGES["stroke"][1]))
         if wanted != self._painter.look:
             self._painter.look = wanted
 
@@ -254,7 +253,7 @@ class LiveLoop:
         lost, pace = self._feed.lost_since, self._pace()
         look = self._painter.look
         lines = [f"{pace.fps:.1f} FPS  p95 {_milliseconds(pace.p95)}  dropped {self._feed.dropped + self._stale}"]
-        lines.append(f"{look.style or self._painter.styles[0]} {look.strength:.1f}  scale {look.scale:.2f}")
+        lines.append(f"{look.style or self._painter.styles[0]} {look.strength:.1f}  stroke {look.stroke:.2f}")
         if look.calm:
             lines[-1] += f"  calm {look.calm:.1f}"
         if lost is not None:
@@ -272,9 +271,9 @@ class LiveLoop:
         self._next_line = now + LOG_SECONDS
         pace, look = self._pace(), self._painter.look
         _log.info(
-            "live      %.1f FPS, p50 %s, p95 %s, received %d, painted %d, dropped %d, repeated %d, scale %.2f, %s",
+            "live      %.1f FPS, p50 %s, p95 %s, received %d, painted %d, dropped %d, repeated %d, stroke %.2f, %s",
             pace.fps, _milliseconds(pace.p50), _milliseconds(pace.p95), self._feed.received, self._painted,
-            self._feed.dropped + self._stale, self._repeated, look.scale, look.style or self._painter.styles[0],
+            self._feed.dropped + self._stale, self._repeated, look.stroke, look.style or self._painter.styles[0],
         )  # fmt: skip
 
     def _close(self, threads: Sequence[threading.Thread]) -> None:

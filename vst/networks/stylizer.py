@@ -33,7 +33,7 @@ class Stylizer(nn.Module):
     Statistics of training crops are not those of a film, so in training mode there is none.
 
     `short_side` are the pixels of the frames that it has learned to paint: strokes are a share of the picture, so those
-    who run it reduce larger frames to this, None for none. The stylizer itself paints what it is given.
+    who run it scale frames to this, None for none. The stylizer itself paints what it is given.
 
     `style` is part of the common interface; this stylizer has its style in its weights and accepts only None.
     """

@@ -31,13 +31,6 @@ def with_chroma_of(painted: np.ndarray, frame: np.ndarray, share: float) -> np.n
     return cv2.convertScaleAbs(cv2.merge([channel + luma for channel in (red, green, blue)]))
 
 
-def with_detail_of(painted: np.ndarray, frame: np.ndarray, smooth: np.ndarray, share: float) -> np.ndarray:
-    """(H, W, 3) uint8 with `share` of the luma by which `frame` differs from its own `smooth` version added."""
-    lumas = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (frame, smooth))
-    detail = cv2.addWeighted(next(lumas), share, next(lumas), -share, 0, dtype=cv2.CV_16S)
-    return cv2.add(painted, cv2.merge([detail] * 3), dtype=cv2.CV_8U)
-
-
 def pulled_to_palette(painted: np.ndarray, palette: tuple[Color, ...], strength: float) -> np.ndarray:
     """(H, W, 3) uint8 moved by `strength` towards the colours of `palette`."""
     target = np.asarray(Image.fromarray(painted).filter(_table(palette)))

@@ -15,9 +15,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "calm": (0, 1),
     "preserve_color": (0, 1),
     "palette_strength": (0, 1),
-    "scale": (0.25, 2),
+    "stroke": (0.25, 4),
 }
 """What the numbers of a `Look` may be."""
+
+LARGEST = 2.0
+"""Size that a frame is painted at, at most, over its own: enlarged it shows no more, and strokes would become thinner
+than the pixels that show them."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,7 @@ class Look:
         preserve_color: share of the input's chroma under the painting's luma.
         palette: RGB colours, 0 to 255, that the painting is pulled towards; a single one tints it.
         palette_strength: how far; 1 leaves no colour that is not a mixture of neighbours in the palette.
-        scale: resolution that the network sees over that which it has learned, or the frame's where that is smaller:
-            less makes broader strokes, and is faster.
+        stroke: breadth of the strokes over that which was learned: 2 is twice as broad, and faster; see `painted_size`.
         blend: another style and its share, 0 to 1, while one fades into the other.
     """
 
@@ -42,7 +45,7 @@ class Look:
     preserve_color: float = 0.0
     palette: tuple[Color, ...] = ()
     palette_strength: float = 0.0
-    scale: float = 1.0
+    stroke: float = 1.0
     blend: tuple[str, float] | None = None
 
     def checked(self, styles: Iterable[str] = ()) -> Look:
@@ -61,6 +64,27 @@ class Look:
             if known and name and name not in known:
                 raise UserError(f"style={name}: no such style{suggest(name, known)}; styles: {', '.join(known)}")
         return self
+
+
+def painted_size(size: tuple[int, int], stroke: float = 1.0, short_side: int = 0) -> tuple[float, float]:
+    """(width, height) that frames of `size` are painted at, not rounded.
+
+    A network's strokes are so many pixels broad. They are the same share of every picture, `stroke` times that which
+    it has learned, where the short side is `short_side` / `stroke`; 0 is for frames of any size, and takes their own.
+    At most it is `LARGEST` times the frame.
+    """
+    width, height = size
+    share = min(_enlargement(size, short_side) / stroke, LARGEST)
+    return width * share, height * share
+
+
+def finest_stroke(size: tuple[int, int], short_side: int = 0) -> float:
+    """The `stroke` below which nothing changes for frames of `size`, since they are not enlarged further."""
+    return _enlargement(size, short_side) / LARGEST
+
+
+def _enlargement(size: tuple[int, int], short_side: int) -> float:
+    return short_side / min(size) if short_side else 1.0
 
 
 def check_palette(palette: Iterable[object], name: str = "palette") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, lcm
 
@@ -12,15 +13,15 @@ import torch
 from vst.errors import UserError
 from vst.memory import load_memory, read_memory
 from vst.painting.calm import StillnessFilter, follow
-from vst.painting.color import pulled_to_palette, with_chroma_of, with_detail_of
-from vst.painting.look import Look
+from vst.painting.color import pulled_to_palette, with_chroma_of
+from vst.painting.detail import GuidedUpsampling
+from vst.painting.look import LARGEST, Look, finest_stroke, painted_size
 from vst.painting.panorama import Wrapped, resized
 from vst.pipeline import FrameEngine
 from vst.runtime.engine import MIN_SIDE
 from vst.video.splice import blacken
 
-DETAIL = 0.6
-"""Share of the frame's detail that is put back where the network saw a smaller frame, which would look blurred."""
+_log = logging.getLogger(__name__)
 
 
 class Painter:
@@ -29,8 +30,8 @@ class Painter:
         painter = Painter({"scream": open_engine("scream.pt"), "wave": open_engine("wave.pt")}, Look(strength=0.7))
 
     A look may be assigned at any time and from any thread; it takes effect at the next frame. A style that comes in
-    starts with a fresh memory, and so do all at a change of `scale`. A frame is painted at the size that the networks
-    have learned to paint, or its own where that is smaller or nothing is known of it, times `scale`.
+    starts with a fresh memory, and so do all at a change of `stroke`. A frame is painted at the `painted_size` of what
+    the networks have learned, whatever its own: the same film looks the same at every size.
 
     Args:
         engines: style -> engine, each with a memory of its own.
@@ -59,13 +60,15 @@ class Painter:
         self._wrap = wrap
         self._voices = {name: _Voice(Wrapped(engine) if wrap else engine) for name, engine in engines.items()}
         self._stride = lcm(*(voice.engine.stride for voice in self._voices.values())) if wrap else 1
-        learned = [getattr(getattr(engine, "info", None), "short_side", 0) for engine in engines.values()]
+        learned = [learned_side(engine) for engine in engines.values()]
         self._short_side = 0 if 0 in learned else max(learned)
         self._stillness = StillnessFilter(wrap)
+        self._enlarge = GuidedUpsampling(wrap)
         self._timeline = timeline
         self._border: np.ndarray | None = None
         self._running: tuple[str, ...] = ()
         self._size = (0, 0)
+        self._told: tuple[tuple[int, int], float] | None = None
         self.look = Look() if look is None else look
         self.at(0.0)
 
@@ -132,7 +135,8 @@ class Painter:
     def _paint(self, frame: np.ndarray, look: Look) -> np.ndarray:
         shares = self._shares(look)
         height, width = frame.shape[:2]
-        self._start(shares, self._inner_size(width, height, look.scale))
+        self._tell_finest((width, height), look.stroke)
+        self._start(shares, self._inner_size(width, height, look.stroke))
         image = resized(frame, *self._size, self._wrap)
         new = self._stillness(image, look.calm) if look.calm > 0 else None
         if new is None:
@@ -140,10 +144,9 @@ class Painter:
         first, *others = (self._voices[name](image, new) for name in shares)
         for share, other in zip(list(shares.values())[1:], others, strict=True):
             first = cv2.addWeighted(first, 1 - share, other, share, 0)
-        large = resized(first, width, height, self._wrap)
-        if image.shape[0] * image.shape[1] >= width * height:
-            return large
-        return with_detail_of(large, frame, resized(image, width, height, self._wrap), DETAIL)
+        if image.shape[0] * image.shape[1] < width * height:
+            return self._enlarge(first, image, frame)
+        return resized(first, width, height, self._wrap)
 
     def _shares(self, look: Look) -> dict[str, float]:
         """Style -> share of it in the picture, for those that have one."""
@@ -153,12 +156,21 @@ class Painter:
             return {style: 1.0}
         return {other: 1.0} if share == 1 else {style: 1 - share, other: share}
 
-    def _inner_size(self, width: int, height: int, scale: float) -> tuple[int, int]:
-        if self._short_side:  # strokes are a share of the picture, whatever its size
-            scale *= min(1.0, self._short_side / min(width, height))
-        least = MIN_SIDE if scale < 1 else 0  # a small frame is refused by the engine, which says why
-        across = max(round(width * scale / self._stride), ceil(least / self._stride)) * self._stride
-        return across, max(round(height * scale), least)
+    def _inner_size(self, width: int, height: int, stroke: float) -> tuple[int, int]:
+        across, down = painted_size((width, height), stroke, self._short_side)
+        least = MIN_SIDE if across < width else 0  # a small frame is refused by the engine, which says why
+        return max(round(across / self._stride), ceil(least / self._stride)) * self._stride, max(round(down), least)
+
+    def _tell_finest(self, size: tuple[int, int], stroke: float) -> None:
+        """Say once of each size and stroke that the strokes cannot be as fine."""
+        if self._told == (size, stroke):
+            return
+        self._told = size, stroke
+        finest = finest_stroke(size, self._short_side)
+        if stroke < finest:
+            width, height = size
+            told = "stroke    %g: frames of %dx%d are painted at %g times that at most, which is stroke=%.3g"
+            _log.info(told, stroke, width, height, LARGEST, finest)
 
     def _start(self, shares: dict[str, float], size: tuple[int, int]) -> None:
         if size != self._size:
@@ -196,6 +208,11 @@ class Painter:
             self._voices[name].load_state(rest[:length], self._size)
             del rest[:length]
         assert not rest, len(rest)
+
+
+def learned_side(engine: object) -> int:
+    """Short side of the frames that an engine or a stylizer has learned to paint, pixels; 0 where nothing says it."""
+    return getattr(getattr(engine, "info", engine), "short_side", 0) or 0
 
 
 class _Voice:

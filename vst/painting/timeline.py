@@ -80,7 +80,7 @@ def read_look(settings: Mapping[str, Any], styles: Iterable[str]) -> tuple[Look,
     """The look of the begin, and the timeline if anything changes over time.
 
     Args:
-        settings: `scale` and `palette`, and what may be over time: `use`, which is the style, and those of `KEYED`.
+        settings: `stroke` and `palette`, and what may be over time: `use`, which is the style, and those of `KEYED`.
         styles: names that there are; none of them are checked if it is empty.
 
     Raises:
@@ -88,7 +88,7 @@ def read_look(settings: Mapping[str, Any], styles: Iterable[str]) -> tuple[Look,
     """
     known = list(styles)
     palette = tuple(tuple(color) if isinstance(color, list | tuple) else color for color in settings["palette"])
-    base = Look(palette=palette, scale=settings["scale"]).checked()
+    base = Look(palette=palette, stroke=settings["stroke"]).checked()
     numbers = {name: read_numbers(name, settings[name]) for name in KEYED}
     for name, number in numbers.items():
         for value in number.values:

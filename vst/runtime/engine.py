@@ -93,7 +93,7 @@ class Engine(ABC):
         """
         learned = self.info.short_side
         in_rgb = self._motion is not None or self._grade is not None or not is_affine(self.info.tone)
-        if in_rgb or 0 < learned < min(size):
+        if in_rgb or learned not in (0, min(size)):
             return None
         if planes not in self._of_planes and self._opens_planes is not None:
             self._of_planes[planes] = self._opens_planes(planes)

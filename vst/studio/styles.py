@@ -16,13 +16,14 @@ from vst.stream import FrameEngine
 
 @dataclass(frozen=True)
 class Style:
-    """A style on offer: what the page calls it, how its engine is opened, and by what its thumbnail is found again
-    (None: it is made anew).
+    """A style on offer: what the page calls it, how its engine is opened, by what its thumbnail is found again (None:
+    it is made anew), and the short side of the frames that it has learned to paint, 0 for any.
     """
 
     title: str
     open: Callable[[], FrameEngine]
     key: str | None = None
+    short_side: int = 0
 
 
 class Painters:
@@ -42,7 +43,7 @@ class Painters:
         look.checked(self._styles)
         with self._lock:
             painter = self._idle.pop() if self._idle else None
-        painter = painter or Painter({name: _LateEngine(style.open) for name, style in self._styles.items()}, look)
+        painter = painter or Painter({name: _LateEngine(style) for name, style in self._styles.items()}, look)
         painter.reset()
         painter.look = look
         return painter
@@ -63,8 +64,8 @@ class Painters:
 class _LateEngine:
     """An engine that is opened by its first frame: a guest rarely tries all styles."""
 
-    def __init__(self, open_engine: Callable[[], FrameEngine]) -> None:
-        self._open = open_engine
+    def __init__(self, style: Style) -> None:
+        self._open, self.short_side = style.open, style.short_side
         self._engine: FrameEngine | None = None
 
     def reset(self) -> None:

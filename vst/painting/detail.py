@@ -1,0 +1,80 @@
+"""The detail of a frame that was painted smaller: guided upsampling (He et al. 2013; He and Sun 2015)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vst.painting.panorama import resized
+
+_RADIUS = 2  # of the windows that are compared, pixels of the small frame
+_NOISE = 64.0  # grey levels squared: a frame that varies by less within a window has no edge there
+_STRIP = 64  # rows at once, whose intermediate results stay in the cache
+
+
+class GuidedUpsampling:
+    """Enlarges a painting of a smaller frame, guided by the frame.
+
+    The luma that the small frame lacks is added by the share in which the painting follows the frame there: the slope
+    of the line that fits the painting's luma as a function of the frame's in each window, between 0 and 1. An edge that
+    was painted becomes as sharp as in the frame; where strokes lie over a texture, or in place of noise, none of it
+    shows through.
+
+    Args:
+        wrap: left and right border are neighbours.
+    """
+
+    def __init__(self, wrap: bool = False) -> None:
+        self._wrap = wrap
+        self._wide = np.empty((2, 0, 0), np.uint8)
+        self._strips = np.empty((3, 0, 0), np.uint8)
+        self._colour = np.empty((0, 0, 3), np.uint8)
+
+    def __call__(self, painted: np.ndarray, small: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """`painted` and `small` (h, w, 3), what it was painted from, and the `frame` (H, W, 3), larger, all uint8 RGB
+        -> (H, W, 3) uint8."""
+        height, width = frame.shape[:2]
+        self._make_room(height, width)
+        luma = _luma(small)
+        share = self._enlarged(self._slope(luma, _luma(painted)), 0)
+        smooth = self._enlarged(luma, 1)
+        result = resized(painted, width, height, self._wrap)
+        for top in range(0, height, _STRIP):
+            rows = slice(top, min(top + _STRIP, height))
+            own, detail, added, colour = (*self._strips[:, : rows.stop - top], self._colour[: rows.stop - top])
+            _luma(frame[rows], own)
+            for change, more, less in ((cv2.add, own, smooth[rows]), (cv2.subtract, smooth[rows], own)):
+                cv2.subtract(more, less, dst=detail)
+                cv2.multiply(detail, share[rows], dst=added, scale=1 / 255)
+                change(result[rows], cv2.cvtColor(added, cv2.COLOR_GRAY2RGB, dst=colour), dst=result[rows])
+        return result
+
+    def _slope(self, frame: np.ndarray, painted: np.ndarray) -> np.ndarray:
+        """Lumas (h, w) -> (h, w) uint8, 255 for a slope of 1 and more, 0 for none and for a falling line."""
+        margin = 2 * _RADIUS if self._wrap else 0
+        x, y = (cv2.copyMakeBorder(a, 0, 0, margin, margin, cv2.BORDER_WRAP) for a in (frame, painted))
+        x, y = x.astype(np.float32), y.astype(np.float32)
+        variance, covariance = (_mean(x * other) - _mean(x) * _mean(other) for other in (x, y))
+        slope = cv2.convertScaleAbs(np.maximum(covariance, 0) / (variance + _NOISE), alpha=255)
+        return np.ascontiguousarray(_mean(slope)[:, margin : margin + frame.shape[1]])
+
+    def _enlarged(self, image: np.ndarray, place: int) -> np.ndarray:
+        height, width = self._wide.shape[1:]
+        if self._wrap:
+            return resized(image, width, height, wrap=True)
+        return cv2.resize(image, (width, height), dst=self._wide[place], interpolation=cv2.INTER_CUBIC)
+
+    def _make_room(self, height: int, width: int) -> None:
+        """Fresh memory of this size would come from the system page by page, for every frame."""
+        if self._wide.shape[1:] != (height, width):
+            self._wide = np.empty((2, height, width), np.uint8)
+            self._strips = np.empty((3, _STRIP, width), np.uint8)
+            self._colour = np.empty((_STRIP, width, 3), np.uint8)
+
+
+def _luma(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY, dst=out)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return cv2.blur(values, (2 * _RADIUS + 1,) * 2)
