@@ -76,7 +76,7 @@ def paintings(short_side: int | None) -> list[np.ndarray]:
     """The third frame of one film, painted in each of `SIZES` and reduced to the first."""
     torch.manual_seed(0)
     generator, motion = ResidualGenerator(8, 1, grain=4), DenseMotion("dis", 60)
-    network = Stylizer(generator, Stateless(), None, FlowGrain(4, 4), motion, short_side).eval()
+    network = Stylizer(generator, Stateless(), None, FlowGrain(4, 4), motion, short_side=short_side).eval()
     with torch.no_grad():
         for parameter in network.generator.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
