@@ -79,7 +79,7 @@ def write_onnx(graph: FrameGraph, path: Path, opset: int = OPSET) -> None:
         )
         program.save(str(path), external_data=False)
     model = onnx.load(str(path))
-    noise = {NOISE: noise_text(info.grain, info.grain_streak)} if info.grain else {}
+    noise = {NOISE: noise_text(info.grain, info.grain_streak, info.grain_flows)} if info.grain else {}
     onnx.helper.set_model_props(model, info.to_metadata() | noise)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))

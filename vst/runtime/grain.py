@@ -10,17 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vst.networks.flow_grain import stroke_noise
 from vst.networks.grain import STEPS, CameraGrain, noise_plane, view_cell
 from vst.planes import PlaneFormat, planes_of
 
 NONE = 128  # the byte of no noise
 
 
-def noise_text(channels: int, streak: int) -> str:
-    """The noise of `CameraGrain` for programs without it: bytes (PERIOD, PERIOD, C) as an exported graph takes them,
-    compressed by zlib, in Base64.
+def noise_text(channels: int, streak: int, flows: bool = False) -> str:
+    """The noise of `CameraGrain`, or of `FlowGrain`, for programs without it: bytes (PERIOD, PERIOD, C) as an exported
+    graph takes them, compressed by zlib, in Base64.
     """
-    plane = noise_plane(channels, streak)[0].permute(1, 2, 0)
+    noise = stroke_noise(channels) if flows else noise_plane(channels, streak)
+    plane = noise[0].permute(1, 2, 0)
     levels = (plane * STEPS + NONE).round().clamp(0, 255).to(torch.uint8)
     return b64encode(zlib.compress(levels.contiguous().numpy().tobytes(), 9)).decode()
 
