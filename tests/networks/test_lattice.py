@@ -6,6 +6,7 @@ together show a screen, with peaks at multiples of 1 / stride cycles a pixel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -45,10 +46,10 @@ def spectrum(picture: np.ndarray) -> np.ndarray:
     return np.mean([np.abs(np.fft.fft2((piece - piece.mean()) * taper)) ** 2 for piece in pieces], axis=0)
 
 
-def highest_peak(picture: np.ndarray) -> float:
+def highest_peak(picture: np.ndarray, strides: Sequence[int] = STRIDES) -> float:
     """dB of the highest power (H, W) at a stride's frequency over the median of the bins that lie 3 or 4 away."""
     power, levels = spectrum(picture), []
-    for place in {(i * WINDOW // s, j * WINDOW // s) for s in STRIDES for i in range(s) for j in range(s)} - {(0, 0)}:
+    for place in {(i * WINDOW // s, j * WINDOW // s) for s in strides for i in range(s) for j in range(s)} - {(0, 0)}:
         rows, columns = (np.arange(-4, 5) + at for at in place)
         around = power[np.ix_(rows % WINDOW, columns % WINDOW)]
         ring = np.ones((9, 9), bool)
@@ -65,10 +66,14 @@ def stylizer(choices: list[str]) -> Stylizer:
 
 @torch.no_grad()
 def peak(network: Stylizer) -> float:
-    """dB of the highest peak of the last frame of a flat grey film, the highest of three colours."""
+    """dB of the highest peak of the last frame of a flat grey film, the highest of three colours.
+
+    Only the strides that it has are looked at: the noise itself has waves of 8 pixels, which are strokes.
+    """
+    strides = [stride for stride in STRIDES if stride <= network.generator.stride]
     film = torch.full((1, 4, 3, 256, 256), 0.5)
     pictures, _ = network.eval()(film)
-    return max(highest_peak(channel) for channel in pictures[0, -1].numpy().astype(np.float64))
+    return max(highest_peak(channel, strides) for channel in pictures[0, -1].numpy().astype(np.float64))
 
 
 def learn_texture(network: Stylizer, steps: int = 30) -> None:
