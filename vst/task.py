@@ -241,6 +241,7 @@ class StyleTransferTask(pl.LightningModule):
         clip, _ = run(stylizer, batch.frames[:, warm_up:], batch.flow, [t - warm_up for t in resets], warm_up, state)
         resets, batch = [t - warm_up for t in resets if t > warm_up], batch.since(warm_up)
         clip, frames = _cut(clip, self.margin), _cut(batch.frames, self.margin)
+        along = _tangents(stylizer.grain, clip)
         rows = torch.arange(clip.shape[0], device=clip.device)
         drawn = torch.randint(clip.shape[1], (clip.shape[0],)).to(clip.device)
         tone = stylizer.tone
@@ -255,6 +256,7 @@ class StyleTransferTask(pl.LightningModule):
             stylise=stylise,
             toned=toned,
             grain=stylizer.grain,
+            along=None if along is None else along[rows, drawn],
             discriminator=self.discriminator,
         )
 
@@ -344,6 +346,19 @@ class _Average:
 
 def _share(number: int, total: int) -> float:
     return min(number / max(total, 1), 1.0)
+
+
+def _tangents(grain: nn.Module | None, clip: Tensor) -> Tensor | None:
+    """Tangents (B, T, 2, h, w) of the noise that was drawn last, for the middle (B, T, 3, H, W) of what was painted.
+
+    None for another kind of noise, and for a clip that was painted in parts.
+    """
+    along = getattr(grain, "along", None)
+    if along is None or len(along) != clip.shape[0] * clip.shape[1]:
+        return None
+    rows, columns = (side // grain.cell for side in clip.shape[-2:])
+    top, left = (along.shape[-2] - rows) // 2, (along.shape[-1] - columns) // 2
+    return along[..., top : top + rows, left : left + columns].unflatten(0, clip.shape[:2])
 
 
 def _cut(x: Tensor, margin: int) -> Tensor:

@@ -18,6 +18,7 @@ from vst.losses.equivariance import Identity, NoiseConsistency, PingPong, ShiftE
 from vst.losses.penalties import R1, GradientPenalty, JacobianPenalty, Penalty
 from vst.losses.perceptual import AdaINStatistics, FeatureFrameDifference, FeatureGram, FeatureReconstruction
 from vst.losses.regularity import RangePenalty, TotalVariation
+from vst.losses.strokes import StrokeDirection
 from vst.losses.style import DiscriminatorGram, RandomFilterGram, SlicedWasserstein
 from vst.losses.temporal import FeatureWarp, FrameDifference, LongTerm, RelativeWarp, RelaxedLuminance, WarpConsistency
 
@@ -56,6 +57,7 @@ __all__ = [
     "RelaxedLuminance",
     "ShiftEquivariance",
     "SlicedWasserstein",
+    "StrokeDirection",
     "StyleAwareContent",
     "SuccessGate",
     "TotalVariation",

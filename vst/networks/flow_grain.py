@@ -42,6 +42,7 @@ class FlowGrain(Grain):
 
     def __init__(self, channels: int = 4, cell: int = 2, streak: int = 7) -> None:
         super().__init__(channels, cell, streak)
+        self.along: Tensor | None = None  # unit tangents (B, 2, rows, columns) of what `forward` gave last
         self.register_buffer("swirls", swirls(), persistent=False)
         self.register_buffer("gains", drawn_gains(channels, self.steps) if self.steps else None, persistent=False)
 
@@ -91,7 +92,8 @@ class FlowGrain(Grain):
             return self._rounded(noise)
         side = view_cell * self.pooled(view_cell)
         directions = sampled(tensors, x / side, y / side) + SWIRL * sampled_plane(self.swirls, on_x, on_y)
-        fine, coarse = drawn_along(noise, tangents(directions), self.steps)
+        self.along = tangents(directions)
+        fine, coarse = drawn_along(noise, self.along, self.steps)
         return self._rounded(torch.cat([fine, coarse], 1) * self.gains)
 
     def _coordinates(self, motion: MotionState, before: Tensor | None, view_cell: int) -> Tensor:
