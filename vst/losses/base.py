@@ -39,8 +39,8 @@ class Outputs:
     (N, 3, H, W) -> features of the generator's encoder. `frames` (B, T, 3, H + 2m, W + 2m): the whole input, with the
     margin m; `stylise`: such a clip -> its result (B, T, 3, H, W) from a fresh state, for terms that compare runs; its
     second argument is how far (x, y) the middle of the clip lies from that of `frames`, pixels. `grain`: that of the
-    stylizer, or None; `along` (B, 2, h, w): unit tangents of the contours of `photo` that its noise was drawn out along,
-    None for other noise.
+    stylizer, or None; `along` (B, 2, h, w): unit tangents of the contours of `photo` that its noise was drawn out
+    along, None for other noise.
     `discriminator` is None without an adversarial game; `perceive` is None in a LossSet without feature network.
     """
 
