@@ -12,7 +12,7 @@ from vst.errors import UserError
 from vst.networks.features import FeatureNetwork, layers_of, names_of
 from vst.weights import read_state_dict
 
-BLOCKS = ((16, 2), (32, 2), (64, 3), (96, 2), (128, 1))
+BLOCKS = ((24, 2), (48, 2), (80, 3), (96, 2), (112, 1))
 TAPS = names_of(BLOCKS)
 WEIGHTS = Path(__file__).with_name("thin_vgg.pt")
 
