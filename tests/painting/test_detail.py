@@ -93,3 +93,10 @@ def test_a_film_looks_the_same_in_every_size() -> None:
     assert all(psnr(other, small) > ALIKE for other in others)
     small, *others = paintings(short_side=None)
     assert all(psnr(other, small) < ALIKE - 10 for other in others)  # strokes of so many pixels are another picture
+
+
+def test_a_panorama_that_is_turned_stays_the_same_picture() -> None:
+    frame, enlarge = disks(), GuidedUpsampling(wrap=True)
+    small = reduced(frame, (120, 90))
+    turned = enlarge(np.roll(small, 30, 1), np.roll(small, 30, 1), np.roll(frame, 120, 1)).astype(int)
+    assert np.abs(np.roll(turned, -120, 1) - enlarge(small, small, frame)).max() <= 1

@@ -121,8 +121,13 @@ def frame_moments(frames: Tensor, white: float = 1.0) -> Tensor:
 
 def frame_samples(frames: Tensor, white: float = 1.0) -> Tensor:
     """Frames (B, 3, H, W) in [0, white] -> every so many pixels of them (B, 3, h, w) in [0, 1]."""
-    step = max(1, min(frames.shape[-2:]) // _SHORT_SIDE)
+    step = sample_step(*frames.shape[-2:])
     return frames[..., ::step, ::step].float() / white
+
+
+def sample_step(height: int, width: int) -> int:
+    """Every so many pixels, across and down, stand for a frame in its statistics."""
+    return max(1, min(height, width) // _SHORT_SIDE)
 
 
 def _spread(moments: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,8 @@ import numpy as np
 
 from vst.painting.panorama import resized
 
-_RADIUS = 2  # of the windows that are compared, pixels of the small frame
+_HALF = 2  # the slope is that of squares of so many pixels of the small frame, a quarter as many values
+_WINDOW = 3  # squares along each side of the windows that are compared
 _NOISE = 64.0  # grey levels squared: a frame that varies by less within a window has no edge there
 _STRIP = 64  # rows at once, whose intermediate results stay in the cache
 
@@ -36,8 +37,8 @@ class GuidedUpsampling:
         height, width = frame.shape[:2]
         self._make_room(height, width)
         luma = _luma(small)
-        share = self._enlarged(self._slope(luma, _luma(painted)), 0)
-        smooth = self._enlarged(luma, 1)
+        share = self._enlarged(self._slope(luma, _luma(painted)), 0, cv2.INTER_LINEAR)
+        smooth = self._enlarged(luma, 1, cv2.INTER_CUBIC)
         result = resized(painted, width, height, self._wrap)
         for top in range(0, height, _STRIP):
             rows = slice(top, min(top + _STRIP, height))
@@ -50,19 +51,24 @@ class GuidedUpsampling:
         return result
 
     def _slope(self, frame: np.ndarray, painted: np.ndarray) -> np.ndarray:
-        """Lumas (h, w) -> (h, w) uint8, 255 for a slope of 1 and more, 0 for none and for a falling line."""
-        margin = 2 * _RADIUS if self._wrap else 0
-        x, y = (cv2.copyMakeBorder(a, 0, 0, margin, margin, cv2.BORDER_WRAP) for a in (frame, painted))
-        x, y = x.astype(np.float32), y.astype(np.float32)
-        variance, covariance = (_mean(x * other) - _mean(x) * _mean(other) for other in (x, y))
-        slope = cv2.convertScaleAbs(np.maximum(covariance, 0) / (variance + _NOISE), alpha=255)
-        return np.ascontiguousarray(_mean(slope)[:, margin : margin + frame.shape[1]])
+        """Lumas (h, w) -> (h / 2, w / 2) uint8, 255 for a slope of 1 and more, 0 for none and for a falling line."""
+        x, y = frame.astype(np.float32), painted.astype(np.float32)
+        x, y, squares, products = (self._mean(_halved(a)) for a in (x, y, x * x, x * y))
+        slope = np.maximum(products - x * y, 0) / (squares - x * x + _NOISE)
+        return self._mean(cv2.convertScaleAbs(slope, alpha=255))
 
-    def _enlarged(self, image: np.ndarray, place: int) -> np.ndarray:
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        """Of the window around each value."""
+        margin = _WINDOW // 2 if self._wrap else 0
+        continued = cv2.copyMakeBorder(values, 0, 0, margin, margin, cv2.BORDER_WRAP) if margin else values
+        means = cv2.blur(continued, (_WINDOW,) * 2)
+        return np.ascontiguousarray(means[:, margin : margin + values.shape[1]])
+
+    def _enlarged(self, image: np.ndarray, place: int, interpolation: int) -> np.ndarray:
         height, width = self._wide.shape[1:]
         if self._wrap:
             return resized(image, width, height, wrap=True)
-        return cv2.resize(image, (width, height), dst=self._wide[place], interpolation=cv2.INTER_CUBIC)
+        return cv2.resize(image, (width, height), dst=self._wide[place], interpolation=interpolation)
 
     def _make_room(self, height: int, width: int) -> None:
         """Fresh memory of this size would come from the system page by page, for every frame."""
@@ -76,5 +82,6 @@ def _luma(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY, dst=out)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    return cv2.blur(values, (2 * _RADIUS + 1,) * 2)
+def _halved(values: np.ndarray) -> np.ndarray:
+    height, width = (-(-side // _HALF) for side in values.shape)
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from vst.networks.tone import SlowTone, Tone
-from vst.networks.transport import BEND, ColourTransport
+from vst.networks.transport import ColourTransport
 from vst.planes import PlaneFormat
+from vst.runtime.transport import ByteTransport
 from vst.runtime.wire import COLOURS, MIDDLE, Toned, samples_of_pixels
 
-_STRIP = 10_000  # pixels
 TONE_CHANNELS = 8  # that cells of planes get for a constant: two of 1, the others 0
 
 
@@ -30,9 +30,13 @@ class SlowBytes:
         self._tone = tone_of(values)
         self.moments: Tensor | None = None
 
-    def _follow(self, pixels: Tensor, first: bool) -> None:
-        """Take a frame, (1, 3, H, W) uint8, into the moments of the film."""
-        self.moments = self._tone.follow(self._tone.observe(pixels, 255), None if first else self.moments)
+    def _observed(self, frame: np.ndarray) -> Tensor:
+        """Statistics of a frame (H, W, 3) uint8."""
+        return self._tone.observe(torch.from_numpy(frame).permute(2, 0, 1)[None], 255)
+
+    def _follow(self, now: Tensor, first: bool) -> None:
+        """Take the statistics of a frame into the moments of the film."""
+        self.moments = self._tone.follow(now, None if first else self.moments)
 
 
 class ByteTone(SlowBytes):
@@ -43,45 +47,26 @@ class ByteTone(SlowBytes):
 
     def __init__(self, values: tuple[float, ...]) -> None:
         super().__init__(values)
+        self._transport = ByteTransport(self._tone) if isinstance(self._tone, ColourTransport) else None
         self._levels = torch.arange(256)[:, None] / 255
         self._out: np.ndarray | None = None
 
     def __call__(self, frame: np.ndarray, first: bool) -> np.ndarray:
         """The frame in the tone of the style; the next call overwrites it. `first`: the film, or a scene, begins."""
-        pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]
-        self._follow(pixels, first)
+        now = self._observed(frame) if self._transport is None else self._transport.observe(frame)
+        self._follow(now, first)
         if self._out is None or self._out.shape != frame.shape:
             self._out = np.empty_like(frame)
-        if isinstance(self._tone, SlowTone):
+        if self._transport is None:
             return cv2.LUT(frame, self._table(), dst=self._out)
-        return self._transported(frame)
+        self._transport.paint(frame, self.moments, self._out)
+        return self._out
 
     def _table(self) -> np.ndarray:
         """What becomes of each level of each channel, (256, 1, 3) uint8."""
         levels = self._levels.T[None, :, :, None].expand(1, 3, 256, 1)
         table = (self._tone.paint(levels, self.moments) * 255).round()
         return table[0].permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
-
-    def _transported(self, frame: np.ndarray) -> np.ndarray:
-        """`ColourTransport.paint` by OpenCV, strip by strip: what fits into the cache takes a quarter of the time."""
-        scale, shift, columns, light = (values[0].numpy() for values in self._tone.coefficients(self.moments))
-        columns = 255 * light * columns
-        to_apart = np.column_stack([np.diag(scale / 255), -shift])
-        straight, squares, products = (
-            np.column_stack([columns[1:4].T, columns[0]]),
-            columns[4:7].T,
-            columns[[7, 9, 8]].T,
-        )
-        rows = max(1, _STRIP // frame.shape[1])
-        for top in range(0, len(frame), rows):
-            apart = cv2.transform(frame[top : top + rows].astype(np.float32), to_apart)
-            made = cv2.transform(apart, straight)
-            np.clip(apart, -BEND, BEND, out=apart)
-            made += cv2.transform(cv2.multiply(apart, apart), squares)
-            others = cv2.merge([apart[..., 1], apart[..., 2], apart[..., 0]])
-            made += cv2.transform(cv2.multiply(apart, others), products)
-            self._out[top : top + rows] = np.rint(np.clip(made, 0, 255, out=made), out=made)
-        return self._out
 
 
 class PlaneTone(SlowBytes):
@@ -115,7 +100,7 @@ class PlaneTone(SlowBytes):
 
         `first`: see `ByteTone`.
         """
-        self._follow(torch.from_numpy(colours).permute(2, 0, 1)[None], first)
+        self._follow(self._observed(colours), first)
         gain, shift = (values[0].double().numpy() for values in self._tone.affine(self.moments))
         to_rgb = gain[:, None] * self._planes.conversion
         to_rgb[:, 3] += 255 * shift
