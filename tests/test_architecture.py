@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "vst.runtime": {"vst.networks", "vst.checkpoint", "vst.planes", "vst.cache", "vst.threads", "vst.errors"},
     "vst.quality": {"vst.runtime", "vst.benchmark", "vst.metrics", "vst.networks", "vst.video"},
     "vst.export": {"vst", "vst.runtime", "vst.quality", "vst.checkpoint", "vst.networks", "vst.errors"},
-    "vst.painting": {"vst.memory", "vst.pipeline", "vst.runtime", "vst.video", "vst.errors"},
+    "vst.painting": {"vst.memory", "vst.pipeline", "vst.planes", "vst.runtime", "vst.video", "vst.errors"},
     "vst.live": {"vst.painting", "vst.stream", "vst.video", "vst.cuts", "vst.errors"},
     "vst.studio": {"vst.painting", "vst.progress", "vst.stream", "vst.video", "vst.cache", "vst.errors"},
     "vst.weights": {"vst.errors"},

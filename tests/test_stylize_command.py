@@ -122,6 +122,16 @@ def test_planes_are_for_films_without_a_look(
     assert not asked and far(looked, exact) < 0.5 and 0 < far(bare, exact) < 3
 
 
+def test_planes_stay_where_frames_are_painted_smaller(run, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    make_video(folder / "usual.mp4", clip_of(folder), fps=10)
+    usual = "input=usual.mp4", "pix_fmt=yuv420p", "stroke=2"
+    in_planes, in_rgb = run(*usual, "planes=true"), run(*usual)
+    assert "needs RGB" not in capsys.readouterr().out
+    assert 0 < far(in_planes, in_rgb) < 3
+    run(*usual, "planes=true", "panorama=true")
+    assert "needs RGB" in capsys.readouterr().out
+
+
 def test_styles_by_name_and_over_time(run, painted) -> None:
     both = "checkpoint={first: a.pt, second: b.pt}"
     assert far(run(both, "use=second"), painted("b")) < 1.5

@@ -234,8 +234,7 @@ def _stays_in_planes(asked: Mapping[str, Any], look: Look, timeline: Timeline | 
         return False
     if asked["panorama"] or asked["resume"] or not asked["planes"]:
         return False
-    pulled = bool(look.palette) and look.palette_strength > 0
-    return look.strength == look.stroke == 1 and look.calm == look.preserve_color == 0 and not pulled and not look.blend
+    return look.plain and look.stroke == 1
 
 
 def _log_to_stderr() -> None:

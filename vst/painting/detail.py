@@ -33,7 +33,7 @@ class GuidedUpsampling:
 
     def __call__(self, painted: np.ndarray, small: np.ndarray, frame: np.ndarray) -> np.ndarray:
         """`painted` and `small` (h, w, 3), what it was painted from, and the `frame` (H, W, 3), larger, all uint8 RGB
-        -> (H, W, 3) uint8."""
+        -> (H, W, 3) uint8. Or the lumas of all, (h, w) and (H, W)."""
         height, width = frame.shape[:2]
         self._make_room(height, width)
         luma = _luma(small)
@@ -42,12 +42,14 @@ class GuidedUpsampling:
         result = resized(painted, width, height, self._wrap)
         for top in range(0, height, _STRIP):
             rows = slice(top, min(top + _STRIP, height))
-            own, detail, added, colour = (*self._strips[:, : rows.stop - top], self._colour[: rows.stop - top])
-            _luma(frame[rows], own)
+            own, detail, shared, colour = (*self._strips[:, : rows.stop - top], self._colour[: rows.stop - top])
+            own = _luma(frame[rows], own)
             for change, more, less in ((cv2.add, own, smooth[rows]), (cv2.subtract, smooth[rows], own)):
                 cv2.subtract(more, less, dst=detail)
-                cv2.multiply(detail, share[rows], dst=added, scale=1 / 255)
-                change(result[rows], cv2.cvtColor(added, cv2.COLOR_GRAY2RGB, dst=colour), dst=result[rows])
+                added = cv2.multiply(detail, share[rows], dst=shared, scale=1 / 255)
+                if frame.ndim == 3:
+                    added = cv2.cvtColor(added, cv2.COLOR_GRAY2RGB, dst=colour)
+                change(result[rows], added, dst=result[rows])
         return result
 
     def _slope(self, frame: np.ndarray, painted: np.ndarray) -> np.ndarray:
@@ -79,7 +81,7 @@ class GuidedUpsampling:
 
 
 def _luma(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY, dst=out)
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY, dst=out)
 
 
 def _halved(values: np.ndarray) -> np.ndarray:

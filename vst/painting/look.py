@@ -48,6 +48,12 @@ class Look:
     stroke: float = 1.0
     blend: tuple[str, float] | None = None
 
+    @property
+    def plain(self) -> bool:
+        """It shows the painting of one style as it is, whatever the breadth of its strokes."""
+        pulled = bool(self.palette) and self.palette_strength > 0
+        return self.strength == 1 and self.calm == self.preserve_color == 0 and not pulled and not self.blend
+
     def checked(self, styles: Iterable[str] = ()) -> Look:
         """This look, if its values are in range and its styles, where `styles` are given, among them.
 

@@ -17,7 +17,9 @@ from vst.painting.color import pulled_to_palette, with_chroma_of
 from vst.painting.detail import GuidedUpsampling
 from vst.painting.look import LARGEST, Look, finest_stroke, painted_size
 from vst.painting.panorama import Wrapped, resized
+from vst.painting.planes import PlanePainter
 from vst.pipeline import FrameEngine
+from vst.planes import PlaneFormat
 from vst.runtime.engine import MIN_SIDE
 from vst.video.splice import blacken
 
@@ -102,6 +104,17 @@ class Painter:
     def alpha_of(self, alpha: np.ndarray) -> np.ndarray:
         """The alpha of what becomes of a frame with this one: the same."""
         return alpha
+
+    def for_planes(self, planes: PlaneFormat, size: tuple[int, int]) -> PlanePainter | None:
+        """Paints frames of planes of this `size` (width, height) in the present look; None where that needs RGB.
+
+        That is a frame that is not painted smaller, a panorama, a timeline, or a look that is not `Look.plain`. It
+        shares the engine and its memory with this painter, and does not follow its look.
+        """
+        width, height = self._inner_size(*size, self._look.stroke)
+        if not self._look.plain or self._wrap or self._timeline is not None or width * height >= size[0] * size[1]:
+            return None
+        return PlanePainter(self._voices[self._look.style or self.styles[0]].engine, planes, (width, height))
 
     def reset(self) -> None:
         """A new scene: every memory forgets."""

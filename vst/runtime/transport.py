@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from vst.networks import transport as definition
 from vst.networks.tone import sample_step
-from vst.networks.transport import BEND, SAMPLES, STIFF, TERMS, ColourTransport
+from vst.networks.transport import BEND, SAMPLES, STIFF, TERMS, ColourTransport, evenly
 
 _STRIP = 16_000  # pixels at once, whose terms stay in the cache
 
@@ -86,10 +87,16 @@ class ByteTransport:
 
 def _samples(frame: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (3, `SAMPLES`) float32 in [0, 1]: the pixels that `ColourTransport` looks at."""
-    step = sample_step(*frame.shape[:2])
-    coarse = frame[::step, ::step].reshape(-1, 3)
-    chosen = coarse[definition.evenly(len(coarse), SAMPLES).numpy()]
-    return chosen.T.astype(np.float32, order="C") / 255
+    return frame[_places(*frame.shape[:2])].T.astype(np.float32, order="C") / 255
+
+
+@lru_cache(maxsize=4)
+def _places(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the samples."""
+    step = sample_step(height, width)
+    columns = len(range(0, width, step))
+    rows_and_columns = divmod(evenly(len(range(0, height, step)) * columns, SAMPLES).numpy(), columns)
+    return tuple(step * places for places in rows_and_columns)
 
 
 def _multiply(bent: np.ndarray, terms: np.ndarray) -> None:
