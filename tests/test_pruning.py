@@ -266,7 +266,7 @@ def test_the_game_goes_with_a_teacher() -> None:
 
 def test_a_generator_of_two_scales_with_a_motion_is_narrowed() -> None:
     model = model_of("none", 16, _target_=TWO_SCALE, half=8, grain=4) | {
-        "grain": {"_target_": "vst.networks.FlowGrain", "channels": 4, "cell": 4},
+        "grain": {"_target_": "vst.networks.FlowGrain", "channels": 4, "cell": 2},
         "motion": {"_target_": "vst.networks.DenseMotion", "rows": 32},
         "short_side": 360,
     }

@@ -97,6 +97,8 @@ def real_batch(length):
 
 def value_of(term, batch):
     batch, outputs = task().outputs(task().stylizer, batch)
+    height, width = (side // 4 for side in outputs.still.shape[-2:])
+    outputs.along = torch.full((len(outputs.still), 2, height, width), 0.5**0.5)  # noise with a direction
     losses = LossSet({"term": term}, Colours() if term.taps else None)
     total, values = losses(batch.interior(8), outputs, progress=1.0)
     return total, values
