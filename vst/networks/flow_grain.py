@@ -52,7 +52,7 @@ class FlowGrain(Grain):
     def shuffle(self) -> None:
         """For training: begin the films to come at another place of the noise, always with all of it.
 
-        A network that has to do without now and then makes strokes of its own, and all of these run in one direction.
+        Strokes hang on it everywhere, not in flat regions only, so a network need not learn to do without.
         """
         super().shuffle()
         self.strength = 1.0

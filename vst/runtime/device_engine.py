@@ -36,6 +36,7 @@ class DeviceEngine(Engine):
         own = {"tone": (), "grade": (), "motion": "", "grain": 0, "states": (), "border": 0, "stride": 1, "cell": 0}
         super().__init__(replace(info, **own), precision, device)
         self._stylizer = stylizer.to(device, memory_format=torch.channels_last).eval()
+        self._noise_source = self._stylizer.grain
         self._whole: tuple[Tensor, ...] | None = None
 
     def describe(self) -> str:
@@ -49,17 +50,6 @@ class DeviceEngine(Engine):
     @film.setter
     def film(self, film: list[Tensor]) -> None:
         self._whole = tuple(tensor.to(self.device, copy=True) for tensor in film)
-
-    @property
-    def grain_strength(self) -> float:
-        """How much of its noise the network is given, 0 to 1. May be set."""
-        return self._grain_strength
-
-    @grain_strength.setter
-    def grain_strength(self, strength: float) -> None:
-        self._grain_strength = strength
-        if self._stylizer.grain is not None:
-            self._stylizer.grain.strength = strength
 
     def _prepare(self, height: int, width: int) -> None:
         self._whole = None

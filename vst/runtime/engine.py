@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vst.errors import UserError
+from vst.networks.grain import Grain
 from vst.planes import PlaneFormat, planes_of
 from vst.runtime.flow_grain import ByteFlowGrain
 from vst.runtime.footprint import WHOLE_FRAME, free_bytes
@@ -72,6 +73,7 @@ class Engine(ABC):
         if info.grain:
             kind = info.grain, info.grain_cell, info.grain_streak
             self._grain = ByteFlowGrain(*kind) if info.grain_flows else ByteGrain(*kind, planes)
+        self._noise_source: ByteGrain | ByteFlowGrain | Grain | None = self._grain  # whose strength may be set
         self._grain_strength = 1.0
         self._grained: np.ndarray | None = None  # what a graph takes as `grain`
         if info.toned:
@@ -230,8 +232,8 @@ class Engine(ABC):
         self._grain_strength = strength
         for engine in self._of_planes.values():
             engine.grain_strength = strength
-        if self._grain is not None:
-            self._grain.strength = strength
+        if self._noise_source is not None:
+            self._noise_source.strength = strength
 
     @property
     def bytes_per_pixel(self) -> float:
